@@ -1,0 +1,39 @@
+# Each target is one or two commands that also work by hand. `make` alone prints this list.
+
+GO       ?= go
+FUZZTIME ?= 10s
+
+# The race detector needs a C compiler. Where there is none, the tests run without it and say so.
+CC_FOUND := $(shell command -v $$($(GO) env CC) >/dev/null 2>&1 && echo yes)
+RACE     := $(if $(CC_FOUND),-race)
+
+.PHONY: help build test vet lint unit bench e2e fuzz
+.DEFAULT_GOAL := help
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+build: ## bin/fairlead
+	CGO_ENABLED=0 $(GO) build -trimpath -o bin/fairlead ./cmd/fairlead
+
+test: vet lint unit ## vet, lint, and all tests but e2e, with the race detector
+
+vet: ## go vet, the end-to-end tests included
+	$(GO) vet -tags e2e ./...
+
+lint: ## golangci-lint, as pinned in tools/go.mod (the first run builds it: some minutes)
+	$(GO) tool -modfile=tools/go.mod golangci-lint run ./...
+
+unit: ## the tests alone
+	$(if $(RACE),,@echo "make: no C compiler, so no race detector: install gcc to have it")
+	$(GO) test $(RACE) -shuffle=on ./...
+	$(GO) -C tools test ./...
+
+e2e: ## end to end: real processes, a real NATS server, a real PostgreSQL
+	$(GO) test -tags e2e -count=1 -timeout=20m -v ./cmd/fairlead/e2e
+
+bench: ## the Go benchmarks; bench/README.md has the others
+	$(GO) test -run='^$$' -bench=. -benchmem ./...
+
+fuzz: ## each fuzz target for FUZZTIME (10s)
+	tools/fuzz $(FUZZTIME)
