@@ -153,6 +153,17 @@ func TestComposeFiles(t *testing.T) {
 	}
 }
 
+// TestComposeNATS: the server in the compose file is of the version that the tests run against.
+func TestComposeNATS(t *testing.T) {
+	want := regexp.MustCompile(`nats-server/v2 v(\d+\.\d+)\.`).FindStringSubmatch(readFile(t, "go.mod"))
+	if want == nil {
+		t.Fatal("go.mod does not name nats-server")
+	}
+	if got := readCompose(t).Services["nats"].Image; !strings.HasPrefix(got, "nats:"+want[1]) {
+		t.Errorf("image %s; the tests use nats-server %s", got, want[1])
+	}
+}
+
 // TestDockerfile: the last stage is empty but for the binaries, and does not run as root.
 func TestDockerfile(t *testing.T) {
 	_, last, ok := strings.Cut(readFile(t, "deploy/Dockerfile"), "\nFROM scratch\n")
