@@ -1,0 +1,119 @@
+package session
+
+import (
+	"encoding/json"
+	"net/netip"
+	"time"
+)
+
+// Kind is the name of an event's kind, as it is written in the journal.
+type Kind string
+
+// The kinds of events. A kind's name never changes its meaning.
+const (
+	KindOpened      Kind = "opened"
+	KindJoined      Kind = "joined"
+	KindLeft        Kind = "left"
+	KindClosed      Kind = "closed"
+	KindRefused     Kind = "refused"
+	KindNodeStarted Kind = "node_started"
+)
+
+// Event is a fact about a session or a node. The set is closed: only this package's types are events.
+// Events are values: they are not changed once they are in a [Record].
+type Event interface {
+	Kind() Kind
+	event()
+}
+
+// Opened is the first event of a session. It holds the groups that the route joins, so that opening is one append.
+type Opened struct {
+	Identity *Identity    `json:"identity"`
+	Route    string       `json:"route"`            // the route's path pattern
+	Protocol string       `json:"protocol"`         // "raw"
+	Remote   netip.Prefix `json:"remote,omitzero"`  // truncated, see TruncateAddr
+	Groups   []Group      `json:"groups,omitempty"` // joined with the opening, in order
+}
+
+// Joined says that the session became a member of a group.
+type Joined struct {
+	Group Group `json:"group"`
+}
+
+// Left says that the session is no longer a member of a group. Closing a session leaves all groups without Left events.
+type Left struct {
+	Group Group `json:"group"`
+}
+
+// Closed is the last event of a session.
+type Closed struct {
+	Code             uint16 `json:"code"`   // RFC 6455 section 7.4, or 4400 to 4503; 1006 when the connection just ended
+	Reason           string `json:"reason"` // for people: what ended it
+	MessagesReceived uint64 `json:"messages_received"`
+	MessagesSent     uint64 `json:"messages_sent"`
+	BytesReceived    uint64 `json:"bytes_received"` // payload bytes
+	BytesSent        uint64 `json:"bytes_sent"`     // bytes on the wire, frame headers too
+}
+
+// Refused says that a handshake was refused. It belongs to the node, since there is no session.
+type Refused struct {
+	Status int          `json:"status"`          // the HTTP status
+	Reason string       `json:"reason"`          // from the closed set of the gateway's reasons
+	Route  string       `json:"route,omitempty"` // "" where no route matched
+	Remote netip.Prefix `json:"remote,omitzero"` // truncated, see TruncateAddr
+	Count  uint64       `json:"count"`           // handshakes that this event stands for, from 1
+}
+
+// NodeStarted is the first event of an epoch.
+type NodeStarted struct {
+	Node    string `json:"node"`    // the node's name, from the configuration or the host
+	Version string `json:"version"` // of the program
+}
+
+// Unknown is an event of a kind that this version does not know, kept as it was read: a newer node shares the journal.
+type Unknown struct {
+	Name Kind
+	Data json.RawMessage
+}
+
+func (Opened) Kind() Kind      { return KindOpened }
+func (Joined) Kind() Kind      { return KindJoined }
+func (Left) Kind() Kind        { return KindLeft }
+func (Closed) Kind() Kind      { return KindClosed }
+func (Refused) Kind() Kind     { return KindRefused }
+func (NodeStarted) Kind() Kind { return KindNodeStarted }
+func (u Unknown) Kind() Kind   { return u.Name }
+
+func (Opened) event()      {}
+func (Joined) event()      {}
+func (Left) event()        {}
+func (Closed) event()      {}
+func (Refused) event()     {}
+func (NodeStarted) event() {}
+func (Unknown) event()     {}
+
+// Version is the version of the records that this package writes.
+const Version = 1
+
+// Record is an event with its place: when, of which session, and the how-manieth inside that session, from 1.
+type Record struct {
+	Time    time.Time
+	Session ID // Number 0: the node's own events
+	Seq     uint64
+	Event   Event
+}
+
+// TruncateAddr returns the network of a, /24 for IPv4 and /48 for IPv6: enough to see where trouble comes from, too
+// little to name a person. The zero Addr gives the zero Prefix.
+func TruncateAddr(a netip.Addr) netip.Prefix {
+	a = a.Unmap().WithZone("")
+	bits := 48
+	if a.Is4() {
+		bits = 24
+	}
+	p, err := a.Prefix(bits)
+	if err != nil {
+		return netip.Prefix{}
+	}
+	return p
+}
