@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"time"
 	"unicode/utf8"
 )
@@ -30,25 +31,16 @@ func (r Record) MarshalJSON() ([]byte, error) {
 	if err := r.Check(); err != nil {
 		return nil, err
 	}
-	var e []byte
-	var err error
-	switch v := r.Event.(type) {
-	case Unknown:
-		e = v.Data
-	case Opened:
-		id := *v.Identity
-		id.Expires, id.IssuedAt = id.Expires.UTC(), id.IssuedAt.UTC()
-		v.Identity = &id
-		e, err = json.Marshal(v)
-	default:
-		e, err = json.Marshal(v)
-	}
-	if err != nil {
+	r = r.Kept()
+	e, err := json.Marshal(r.Event)
+	if err != nil { // no event that passes Check
 		return nil, fmt.Errorf("%w: event %s: %w", ErrRecord, r.Event.Kind(), err)
 	}
-	t := r.Time.UTC()
-	return json.Marshal(wireRecord{Version, &t, &r.Session, r.Seq, r.Event.Kind(), e})
+	return json.Marshal(wireRecord{Version, &r.Time, &r.Session, r.Seq, r.Event.Kind(), e})
 }
+
+// MarshalJSON implements [json.Marshaler]: the data, as it was read.
+func (u Unknown) MarshalJSON() ([]byte, error) { return u.Data, nil }
 
 // UnmarshalJSON implements [json.Unmarshaler]; r keeps its value where that fails, with an error that wraps [ErrRecord].
 //
@@ -77,11 +69,11 @@ func (r *Record) UnmarshalJSON(b []byte) error {
 	if err != nil {
 		return fmt.Errorf("%w: event %q: %w", ErrRecord, w.Kind, err)
 	}
-	v := Record{Time: w.Time.UTC(), Session: *w.Session, Seq: w.Seq, Event: e}
+	v := Record{Time: *w.Time, Session: *w.Session, Seq: w.Seq, Event: e}
 	if err := v.Check(); err != nil {
 		return err
 	}
-	*r = v
+	*r = v.Kept()
 	return nil
 }
 
@@ -89,7 +81,7 @@ func (r *Record) UnmarshalJSON(b []byte) error {
 func decodeEvent(k Kind, b json.RawMessage) (Event, error) {
 	switch k {
 	case KindOpened:
-		return decodeOpened(b)
+		return decodeAs[Opened](b)
 	case KindJoined:
 		return decodeAs[Joined](b)
 	case KindLeft:
@@ -111,18 +103,22 @@ func decodeAs[E Event](b []byte) (Event, error) {
 	return e, err
 }
 
-func decodeOpened(b []byte) (Event, error) {
-	var e Opened
-	if err := json.Unmarshal(b, &e); err != nil {
-		return nil, err
+// Kept returns r as every journal gives it back, which is as its JSON form reads: times in UTC, the identity without
+// name, grants and claims. It shares nothing that can be changed with r, which must pass [Record.Check].
+func (r Record) Kept() Record {
+	r.Time = r.Time.UTC()
+	switch e := r.Event.(type) {
+	case Opened:
+		who := *e.Identity
+		who.Name, who.Grants, who.Claims = "", nil, nil
+		who.Expires, who.IssuedAt = who.Expires.UTC(), who.IssuedAt.UTC()
+		e.Identity, e.Groups = &who, append([]Group(nil), e.Groups...) // nil where there are none
+		r.Event = e
+	case Unknown:
+		e.Data = bytes.Clone(e.Data)
+		r.Event = e
 	}
-	if e.Identity != nil { // Check says so
-		e.Identity.Expires, e.Identity.IssuedAt = e.Identity.Expires.UTC(), e.Identity.IssuedAt.UTC()
-	}
-	if len(e.Groups) == 0 {
-		e.Groups = nil // one form of none
-	}
-	return e, nil
+	return r
 }
 
 // Check reports what makes r unfit to be written, so that whatever is written can be read: no event, no sequence, an
@@ -156,13 +152,12 @@ func (r Record) wrong() string {
 	case Refused:
 		return wrongPrefix(e.Remote)
 	case Unknown:
-		switch e.Name {
-		case "":
+		switch {
+		case e.Name == "":
 			return "no kind"
-		case KindOpened, KindJoined, KindLeft, KindClosed, KindRefused, KindNodeStarted:
+		case slices.Contains(Kinds(), e.Name):
 			return "an unknown event with the name of a known one"
-		}
-		if !isObject(e.Data) || !json.Valid(e.Data) || !utf8.Valid(e.Data) {
+		case !isObject(e.Data) || !json.Valid(e.Data) || !utf8.Valid(e.Data):
 			return "the event is no object"
 		}
 	}

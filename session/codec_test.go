@@ -52,11 +52,28 @@ func TestRecordJSON(t *testing.T) {
 	if err := json.Unmarshal(b, &got); err != nil {
 		t.Fatal(err)
 	}
+	if kept := r.Kept(); !reflect.DeepEqual(kept, got) {
+		t.Errorf("Kept = %+v, but it reads as %+v", kept, got)
+	}
 	opened.Identity = &Identity{
 		Subject: "42", Source: "jwt", Expires: identity.Expires.UTC(), IssuedAt: identity.IssuedAt.UTC(), TokenID: "b3e0",
 	}
 	if want := (Record{Time: at.UTC(), Session: r.Session, Seq: 1, Event: opened}); !reflect.DeepEqual(got, want) {
 		t.Errorf("Unmarshal = %+v, want %+v: all but the personal data, in UTC", got, want)
+	}
+}
+
+func TestKeptSharesNothing(t *testing.T) {
+	opened := Opened{Identity: &Identity{Subject: "42"}, Groups: []Group{mustGroup(t, "a")}}
+	kept := Record{Seq: 1, Event: opened}.Kept().Event.(Opened)
+	kept.Groups[0], kept.Identity.Subject = mustGroup(t, "b"), "43"
+	if opened.Groups[0].String() != "a" || opened.Identity.Subject != "42" {
+		t.Errorf("what was kept is shared: %+v, %+v", opened, *opened.Identity)
+	}
+	unknown := Unknown{Name: "new", Data: json.RawMessage("{}")}
+	Record{Seq: 1, Event: unknown}.Kept().Event.(Unknown).Data[0] = '['
+	if string(unknown.Data) != "{}" {
+		t.Errorf("the data of an unknown event is shared: %s", unknown.Data)
 	}
 }
 
@@ -244,6 +261,9 @@ func FuzzRecord(f *testing.F) {
 			json.HTMLEscape(&escaped, data.Bytes())
 			u.Data = escaped.Bytes()
 			first.Event = u
+		}
+		if !reflect.DeepEqual(first, first.Kept()) {
+			t.Fatalf("%+v is kept as %+v", first, first.Kept())
 		}
 		if !reflect.DeepEqual(first, second) {
 			t.Fatalf("%+v, written and read again, is %+v", first, second)

@@ -19,6 +19,11 @@ const (
 	KindNodeStarted Kind = "node_started"
 )
 
+// Kinds returns the kinds that this version knows, all but those that are read as [Unknown].
+func Kinds() []Kind {
+	return []Kind{KindOpened, KindJoined, KindLeft, KindClosed, KindRefused, KindNodeStarted}
+}
+
 // Event is a fact about a session or a node. The set is closed: only this package's types are events.
 // Events are values: they are not changed once they are in a [Record].
 type Event interface {
