@@ -1,0 +1,256 @@
+// Package peer is a small WebSocket server for the tests of bench: groups, broadcast, HS256 tokens, an internal HTTP port. It
+// is written with another WebSocket library than bench's own few lines, and stands for any server that bench may measure.
+package peer
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/gobwas/ws"
+	"github.com/gobwas/ws/wsutil"
+	"github.com/golang-jwt/jwt/v5"
+)
+
+// Secret is the HS256 key.
+const Secret = "a key of at least thirty-two bytes"
+
+// Config changes how the server behaves; the zero value is a good server.
+type Config struct {
+	Hang         bool          // after a refusal: does not close
+	WriteTimeout time.Duration // a member that does not take a message for so long is cut; 0: one minute
+	DropEach     int           // loses each so many-th delivery; 0: none
+	Ping         bool          // sends a ping with each delivery
+}
+
+// Server runs until its test ends.
+type Server struct {
+	Address  string // the public port
+	Internal string // base URL with /readyz and /metrics
+
+	cfg      Config
+	listener net.Listener
+	wg       sync.WaitGroup
+	opened   atomic.Int64
+	refused  atomic.Int64
+	sent     atomic.Int64
+	pongs    atomic.Int64
+
+	mu     sync.Mutex
+	conns  map[net.Conn]struct{}
+	groups map[string]map[*member]struct{}
+}
+
+// member has a queue and a writer, as many servers do.
+type member struct {
+	conn  net.Conn
+	queue chan []byte
+}
+
+// Start starts a server.
+func Start(t *testing.T, cfg Config) *Server {
+	t.Helper()
+	l, err := net.Listen("tcp4", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if cfg.WriteTimeout == 0 {
+		cfg.WriteTimeout = time.Minute
+	}
+	s := &Server{
+		Address: l.Addr().String(), cfg: cfg, listener: l,
+		conns: map[net.Conn]struct{}{}, groups: map[string]map[*member]struct{}{},
+	}
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /readyz", func(http.ResponseWriter, *http.Request) {})
+	mux.HandleFunc("GET /metrics", s.metrics)
+	internal := httptest.NewServer(mux)
+	s.Internal = internal.URL
+	s.wg.Go(s.accept)
+	t.Cleanup(func() {
+		internal.Close()
+		l.Close()
+		s.mu.Lock()
+		for c := range s.conns {
+			c.Close()
+		}
+		s.mu.Unlock()
+		s.wg.Wait()
+	})
+	return s
+}
+
+// Pongs returns the number of pongs received.
+func (s *Server) Pongs() int64 { return s.pongs.Load() }
+
+// Members returns the number of members of a group.
+func (s *Server) Members(group string) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.groups[group])
+}
+
+func (s *Server) metrics(w http.ResponseWriter, _ *http.Request) {
+	s.mu.Lock()
+	goroutines := len(s.conns)
+	s.mu.Unlock()
+	fmt.Fprintf(w, "# TYPE fairlead_deliveries_total counter\nfairlead_deliveries_total %d\n", s.sent.Load())
+	fmt.Fprintf(w, "fairlead_handshakes_total{result=\"accepted\",reason=\"\"} %d\n", s.opened.Load())
+	fmt.Fprintf(w, "fairlead_handshakes_total{result=\"refused\",reason=\"bad_signature\"} %d\n", s.refused.Load())
+	fmt.Fprintf(w, "go_goroutines %d\n", goroutines+10)
+}
+
+func (s *Server) accept() {
+	for {
+		conn, err := s.listener.Accept()
+		if err != nil {
+			return
+		}
+		s.mu.Lock()
+		s.conns[conn] = struct{}{}
+		s.mu.Unlock()
+		s.wg.Go(func() {
+			s.serve(conn)
+			conn.Close()
+			s.mu.Lock()
+			delete(s.conns, conn)
+			s.mu.Unlock()
+		})
+	}
+}
+
+var errRefused = errors.New("refused")
+
+func (s *Server) serve(conn net.Conn) {
+	group, err := s.handshake(conn)
+	if err != nil {
+		s.refused.Add(1)
+		if s.cfg.Hang {
+			conn.Read(make([]byte, 1)) // until the client goes
+		}
+		return
+	}
+	s.opened.Add(1)
+	m := &member{conn: conn, queue: make(chan []byte, 4096)}
+	s.mu.Lock()
+	if s.groups[group] == nil {
+		s.groups[group] = map[*member]struct{}{}
+	}
+	s.groups[group][m] = struct{}{}
+	s.mu.Unlock()
+	s.wg.Go(m.write(s.cfg.WriteTimeout))
+	defer func() {
+		s.mu.Lock()
+		delete(s.groups[group], m)
+		close(m.queue)
+		s.mu.Unlock()
+	}()
+	for {
+		h, err := ws.ReadHeader(conn)
+		if err != nil {
+			return
+		}
+		payload := make([]byte, h.Length)
+		if _, err := readFull(conn, payload); err != nil {
+			return
+		}
+		ws.Cipher(payload, h.Mask, 0)
+		switch h.OpCode {
+		case ws.OpClose:
+			wsutil.WriteServerMessage(conn, ws.OpClose, payload)
+			return
+		case ws.OpPong:
+			s.pongs.Add(1)
+		case ws.OpText:
+			s.broadcast(group, payload)
+		}
+	}
+}
+
+func readFull(conn net.Conn, b []byte) (n int, err error) {
+	for n < len(b) && err == nil {
+		var k int
+		k, err = conn.Read(b[n:])
+		n += k
+	}
+	return n, err
+}
+
+func (m *member) write(timeout time.Duration) func() {
+	return func() {
+		for b := range m.queue {
+			m.conn.SetWriteDeadline(time.Now().Add(timeout))
+			if _, err := m.conn.Write(b); err != nil {
+				m.conn.(*net.TCPConn).SetLinger(0)
+				m.conn.Close()
+			}
+		}
+	}
+}
+
+func (s *Server) broadcast(group string, payload []byte) {
+	frame := ws.MustCompileFrame(ws.NewTextFrame(payload))
+	if s.cfg.Ping {
+		frame = append(ws.MustCompileFrame(ws.NewPingFrame([]byte("hi"))), frame...)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for m := range s.groups[group] {
+		if n := s.sent.Add(1); s.cfg.DropEach > 0 && n%int64(s.cfg.DropEach) == 0 {
+			continue
+		}
+		select {
+		case m.queue <- frame:
+		default: // its writer waits, and will cut it
+		}
+	}
+}
+
+// handshake upgrades the connection of a client with a good token.
+func (s *Server) handshake(conn net.Conn) (group string, err error) {
+	var token string
+	u := ws.Upgrader{
+		OnRequest: func(uri []byte) error {
+			path, query, _ := strings.Cut(string(uri), "?")
+			group = strings.TrimPrefix(path, "/ws/")
+			if v, err := url.ParseQuery(query); err == nil && v.Get("token") != "" {
+				token = v.Get("token")
+			}
+			return nil
+		},
+		OnHeader: func(key, value []byte) error {
+			switch string(key) {
+			case "Authorization":
+				token = string(bytes.TrimPrefix(value, []byte("Bearer ")))
+			case "Cookie":
+				token = string(bytes.TrimPrefix(value, []byte("token=")))
+			}
+			return nil
+		},
+		Protocol: func(p []byte) bool {
+			if t, ok := strings.CutPrefix(string(p), "bearer."); ok {
+				token = t
+			}
+			return false
+		},
+		OnBeforeUpgrade: func() (ws.HandshakeHeader, error) {
+			_, err := jwt.Parse(token, func(*jwt.Token) (any, error) { return []byte(Secret), nil },
+				jwt.WithValidMethods([]string{"HS256"}), jwt.WithExpirationRequired())
+			if err != nil {
+				return nil, ws.RejectConnectionError(ws.RejectionStatus(401), ws.RejectionReason(errRefused.Error()))
+			}
+			return nil, nil
+		},
+	}
+	_, err = u.Upgrade(conn)
+	return group, err
+}
