@@ -1,0 +1,208 @@
+package config
+
+import (
+	"slices"
+	"strings"
+	"time"
+)
+
+// Config is the whole configuration. The names of the keys are in the tags. Further tags:
+//
+//	secret:"K_file"   the value is never shown; the key K_file of the same table names a file that holds it
+//	only:"a,b"        the key belongs to entries whose kind (or from) is a or b
+//	enum:"a,b"        the values that there are
+type Config struct {
+	Node        Node         `toml:"node"`
+	Listen      Listen       `toml:"listen"`
+	NATS        NATS         `toml:"nats"`
+	Limits      Limits       `toml:"limits"`
+	Drain       Drain        `toml:"drain"`
+	Log         Log          `toml:"log"`
+	Verifiers   []Verifier   `toml:"verifier"`
+	Authorizers []Authorizer `toml:"authorizer"`
+	Routes      []Route      `toml:"route"`
+}
+
+// Node is about this process among others.
+type Node struct {
+	Name string `toml:"name"` // "": the host's name
+}
+
+// Listen has the addresses to listen on.
+type Listen struct {
+	Public   string `toml:"public"`   // WebSocket handshakes
+	Internal string `toml:"internal"` // health and metrics
+	// DeferAccept keeps a connection in the kernel until its first bytes have come, or so long. 0: off. Linux only.
+	DeferAccept time.Duration `toml:"defer_accept"`
+}
+
+// NATS says how this node reaches the others. Without a URL the node runs a NATS server of its own, for itself alone.
+type NATS struct {
+	URL          string `toml:"url"`     // "": embedded server; several, separated by commas, are one cluster
+	Cluster      string `toml:"cluster"` // subject prefix: several deployments can share one NATS
+	Creds        string `toml:"creds"`   // credentials file
+	User         string `toml:"user"`
+	Password     string `toml:"password" secret:"password_file"`
+	PasswordFile string `toml:"password_file"`
+	TLSCA        string `toml:"tls_ca"`
+	TLSCert      string `toml:"tls_cert"`
+	TLSKey       string `toml:"tls_key"`
+	Listen       string `toml:"listen"` // embedded server: address for outside publishers; "": within the process only
+}
+
+// Limits bounds what clients can cost. Sizes are bytes.
+type Limits struct {
+	Connections      int           `toml:"connections"` // 0: from the open-file limit, less a reserve
+	Handshakes       int           `toml:"handshakes"`  // at once
+	HandshakeTimeout time.Duration `toml:"handshake_timeout"`
+	HeadBytes        int           `toml:"head_bytes"`
+	MessageBytes     int           `toml:"message_bytes"`
+	OutboxBytes      int           `toml:"outbox_bytes"`
+	WriteTimeout     time.Duration `toml:"write_timeout"`
+	PingInterval     time.Duration `toml:"ping_interval"`
+	PongTimeout      time.Duration `toml:"pong_timeout"`
+}
+
+// Drain is about stopping.
+type Drain struct {
+	Window time.Duration `toml:"window"` // the closes of a stop are spread over it
+}
+
+// Log is about the log, which goes to standard error.
+type Log struct {
+	Level  string `toml:"level" enum:"debug,info,warn,error"`
+	Format string `toml:"format" enum:"text,json"`
+}
+
+// The kinds of verifiers and authorizers.
+const (
+	KindDRFToken = "drf_token"
+	KindJWT      = "jwt"
+	KindSQL      = "sql"
+	KindGrants   = "grants"
+)
+
+// Verifier is one [[verifier]]: it says whether a credential is good and whose it is.
+type Verifier struct {
+	Name string `toml:"name"`
+	Kind string `toml:"kind" enum:"drf_token,jwt"`
+
+	DSN           string `toml:"dsn" only:"drf_token" secret:"dsn_file"`
+	DSNFile       string `toml:"dsn_file" only:"drf_token"`
+	InactiveUsers string `toml:"inactive_users" only:"drf_token" enum:"refuse,accept"`
+
+	Algorithms    []string       `toml:"algorithms" only:"jwt"`
+	Secret        string         `toml:"secret" only:"jwt" secret:"secret_file"`
+	SecretFile    string         `toml:"secret_file" only:"jwt"`
+	PublicKeyFile string         `toml:"public_key_file" only:"jwt"`
+	Issuer        string         `toml:"issuer" only:"jwt"`
+	Audience      string         `toml:"audience" only:"jwt"`
+	SubjectClaim  string         `toml:"subject_claim" only:"jwt"`
+	NameClaim     string         `toml:"name_claim" only:"jwt"`
+	GroupsClaim   string         `toml:"groups_claim" only:"jwt"`
+	Require       map[string]any `toml:"require" only:"jwt"`
+	RequireExpiry bool           `toml:"require_expiry" only:"jwt"`
+	Leeway        time.Duration  `toml:"leeway" only:"jwt"`
+}
+
+// Authorizer is one [[authorizer]]: it says whether an identity may join a group.
+type Authorizer struct {
+	Name string `toml:"name"`
+	Kind string `toml:"kind" enum:"sql,grants"`
+
+	DSN     string         `toml:"dsn" only:"sql" secret:"dsn_file"`
+	DSNFile string         `toml:"dsn_file" only:"sql"`
+	Query   string         `toml:"query" only:"sql"`
+	Params  map[string]any `toml:"params" only:"sql"`
+}
+
+// Route is one [[route]]: a path pattern with its rules.
+type Route struct {
+	Path         string       `toml:"path"`
+	Category     string       `toml:"category"`
+	Join         []string     `toml:"join"`
+	Origins      []string     `toml:"origins"`
+	NoOrigin     string       `toml:"no_origin" enum:"refuse,allow"`
+	Anonymous    string       `toml:"anonymous" enum:"refuse,allow"`
+	Invalid      string       `toml:"invalid" enum:"refuse,anonymous"`
+	Authorize    string       `toml:"authorize"`
+	OnMessage    string       `toml:"on_message" enum:"broadcast,echo,ignore"`
+	Greet        bool         `toml:"greet"`
+	Subprotocols []string     `toml:"subprotocols"`
+	Credentials  []Credential `toml:"credential"`
+}
+
+// Credential is one place of a handshake in which a route looks for a credential.
+type Credential struct {
+	From     string `toml:"from" enum:"header,cookie,query,subprotocol"`
+	Name     string `toml:"name" only:"header,cookie,query"`
+	Scheme   string `toml:"scheme" only:"header"`
+	Prefix   string `toml:"prefix" only:"subprotocol"`
+	Verifier string `toml:"verifier"`
+}
+
+// Default returns a new configuration with every default and no verifier, authorizer or route.
+func Default() *Config {
+	return &Config{
+		Listen: Listen{Public: "0.0.0.0:8000", Internal: "127.0.0.1:9000"},
+		NATS:   NATS{Cluster: "fairlead"},
+		Limits: Limits{
+			Handshakes:       256,
+			HandshakeTimeout: 5 * time.Second,
+			HeadBytes:        16 << 10,
+			MessageBytes:     64 << 10,
+			OutboxBytes:      1 << 20,
+			WriteTimeout:     10 * time.Second,
+			PingInterval:     25 * time.Second,
+			PongTimeout:      20 * time.Second,
+		},
+		Drain: Drain{Window: 30 * time.Second},
+		Log:   Log{Level: "info", Format: "text"},
+	}
+}
+
+// setDefaults gives a new entry its defaults, before the layers write into it.
+func (v *Verifier) setDefaults() {
+	v.InactiveUsers = "refuse"
+	v.SubjectClaim = "user_id"
+	v.NameClaim = "username"
+	v.GroupsClaim = "groups"
+	v.RequireExpiry = true
+}
+
+func (r *Route) setDefaults() {
+	r.NoOrigin, r.Anonymous, r.Invalid = "refuse", "refuse", "refuse"
+	r.OnMessage = "broadcast"
+}
+
+// Verifier returns the index of the verifier with that name, or -1.
+func (c *Config) Verifier(name string) int {
+	return slices.IndexFunc(c.Verifiers, func(v Verifier) bool { return v.Name == name })
+}
+
+// Authorizer returns the index of the authorizer with that name, or -1.
+func (c *Config) Authorizer(name string) int {
+	return slices.IndexFunc(c.Authorizers, func(a Authorizer) bool { return a.Name == name })
+}
+
+// JWTVerifiers returns the names of the verifiers of kind jwt, in order.
+func (c *Config) JWTVerifiers() []string {
+	var names []string
+	for _, v := range c.Verifiers {
+		if v.Kind == KindJWT {
+			names = append(names, v.Name)
+		}
+	}
+	return names
+}
+
+// splitList cuts a text at its commas, without the white space around the parts and without empty parts.
+func splitList(s string) []string {
+	var parts []string
+	for part := range strings.SplitSeq(s, ",") {
+		if part = strings.TrimSpace(part); part != "" {
+			parts = append(parts, part)
+		}
+	}
+	return parts
+}

@@ -1,0 +1,288 @@
+package config
+
+import (
+	"fmt"
+	"math"
+	"net"
+	"net/url"
+	"reflect"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// validate notes every mistake that shows without the other packages.
+func (l *Loaded) validate() {
+	l.checkAddress("listen.public", l.Listen.Public)
+	l.checkAddress("listen.internal", l.Listen.Internal)
+	if l.Listen.Public == l.Listen.Internal && !strings.HasSuffix(l.Listen.Public, ":0") {
+		l.add("listen.internal", "is the public address as well; want another port, which the public cannot reach")
+	}
+	l.checkNotNegative("listen.defer_accept", int64(l.Listen.DeferAccept))
+	l.checkNATS()
+	l.checkLimits()
+	l.checkNotNegative("drain.window", int64(l.Drain.Window))
+	l.checkEntries()
+	for i := range l.Verifiers {
+		l.checkVerifier(i)
+	}
+	for i := range l.Authorizers {
+		l.checkAuthorizer(i)
+	}
+	for i := range l.Routes {
+		l.checkRoute(i)
+	}
+}
+
+func (l *Loaded) checkAddress(key, address string) {
+	_, port, err := net.SplitHostPort(address)
+	if err == nil {
+		_, err = strconv.ParseUint(port, 10, 16)
+	}
+	if err != nil {
+		l.add(key, "%q is no address; want HOST:PORT, such as 127.0.0.1:8000, or :8000 for all interfaces", address)
+	}
+}
+
+func (l *Loaded) checkNATS() {
+	n := l.NATS
+	if n.URL == "" {
+		for key, value := range map[string]string{
+			"nats.creds": n.Creds, "nats.user": n.User, "nats.password": n.Password, "nats.tls_ca": n.TLSCA,
+			"nats.tls_cert": n.TLSCert, "nats.tls_key": n.TLSKey,
+		} {
+			if value != "" {
+				l.add(key, "nats.url is empty, so there is no server to use it with; want nats.url as well")
+			}
+		}
+		if n.Listen != "" {
+			l.checkAddress("nats.listen", n.Listen)
+		}
+		return
+	}
+	if n.Listen != "" {
+		l.add("nats.listen", "is for the embedded server, and nats.url names another one; want one of them")
+	}
+	for part := range strings.SplitSeq(n.URL, ",") {
+		l.checkNATSURL(strings.TrimSpace(part))
+	}
+	if (n.User == "") != (n.Password == "") {
+		l.add("nats.user", "user and password belong together; want both, or neither")
+	}
+	if n.User != "" && n.Creds != "" {
+		l.add("nats.creds", "user is set as well; want one of them")
+	}
+	if (n.TLSCert == "") != (n.TLSKey == "") {
+		l.add("nats.tls_cert", "tls_cert and tls_key belong together; want both, or neither")
+	}
+}
+
+// checkNATSURL never quotes the URL: it may have a password.
+func (l *Loaded) checkNATSURL(s string) {
+	u, err := url.Parse(s)
+	if err != nil || u.Host == "" || !contains("nats,tls,ws,wss", u.Scheme) {
+		l.add("nats.url", "want URLs like nats://HOST:4222 or tls://HOST:4222, with commas between")
+	}
+}
+
+func (l *Loaded) checkLimits() {
+	c := l.Limits
+	l.checkNotNegative("limits.connections", int64(c.Connections))
+	for _, k := range []struct {
+		key      string
+		value    int64
+		min, max int64
+	}{
+		{"limits.handshakes", int64(c.Handshakes), 1, 1 << 20},
+		{"limits.head_bytes", int64(c.HeadBytes), 1 << 10, 1 << 20},
+		{"limits.message_bytes", int64(c.MessageBytes), 1, 1 << 30},
+		{"limits.outbox_bytes", int64(c.OutboxBytes), 1, math.MaxInt64},
+	} {
+		if k.value < k.min || k.value > k.max {
+			l.add(k.key, "is %d; want %s", k.value, between(k.min, k.max))
+		}
+	}
+	for key, value := range map[string]time.Duration{
+		"limits.handshake_timeout": c.HandshakeTimeout,
+		"limits.write_timeout":     c.WriteTimeout,
+		"limits.ping_interval":     c.PingInterval,
+		"limits.pong_timeout":      c.PongTimeout,
+	} {
+		if value < time.Millisecond {
+			l.add(key, "is %v; want a duration above zero, such as %v", value, 10*time.Second)
+		}
+	}
+}
+
+func between(least, most int64) string {
+	if most == math.MaxInt64 {
+		return fmt.Sprintf("at least %d", least)
+	}
+	return fmt.Sprintf("%d to %d", least, most)
+}
+
+func (l *Loaded) checkNotNegative(key string, value int64) {
+	if value < 0 {
+		l.add(key, "is negative; want 0 or more")
+	}
+}
+
+// checkEntries looks at what the entries of all lists have in common: keys that belong to another kind, and kinds that
+// are missing.
+func (l *Loaded) checkEntries() {
+	walk(reflect.ValueOf(l.Config).Elem(), "", func(path string, table []field, f field) {
+		kind := entryKind(table)
+		if f.name == "kind" || f.name == "from" {
+			if _, mentioned := l.origins[path]; !mentioned && kind == "" {
+				l.add(path, "is missing; want%s", f.choices())
+			}
+			return
+		}
+		if _, set := l.origins[path]; set && kind != "" && !f.fits(kind) {
+			l.add(path, "belongs to %s, and this is %q", oneOf(strings.Split(f.only, ",")), kind)
+		}
+	})
+}
+
+// nameForm is what can name an entry: it must not look like an index, and it stands in environment variables and labels.
+var nameForm = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9_-]{0,62}$`)
+
+// checkName reports whether the name is good. names are those of the entries before, by the name in variables.
+func (l *Loaded) checkName(key, name string, before []string) {
+	if !nameForm.MatchString(name) {
+		l.add(key, "%q is no name; want a letter, then letters, digits, _ or -", name)
+		return
+	}
+	for _, other := range before {
+		if envName(other) == envName(name) {
+			l.add(key, "%q is there twice; want a name of its own for each, so that routes and variables can mean one", name)
+			return
+		}
+	}
+}
+
+func (l *Loaded) checkVerifier(i int) {
+	v, key := &l.Verifiers[i], "verifier"+index(i)
+	l.checkName(key+".name", v.Name, l.verifierNames()[:i])
+	switch v.Kind {
+	case KindDRFToken:
+		l.checkDSN(key, v.DSN)
+	case KindJWT:
+		l.checkJWT(key, v)
+	}
+}
+
+func (l *Loaded) checkJWT(key string, v *Verifier) {
+	if len(v.Algorithms) == 0 {
+		l.add(key+".algorithms", "is empty; want the ones that tokens are signed with, such as [\"HS256\"]: a token never chooses")
+	}
+	switch {
+	case v.Secret != "" && v.PublicKeyFile != "":
+		l.add(key+".public_key_file", "a secret is set as well; want a secret for HS256 and its like, or a public key for the others")
+	case v.Secret == "" && v.SecretFile == "" && v.PublicKeyFile == "":
+		l.add(key, "has no key; want secret, secret_file or public_key_file, or the environment variable FAIRLEAD_VERIFIER_%s_SECRET",
+			envName(v.Name))
+	}
+	for _, claim := range sortedKeys(v.Require) {
+		switch v.Require[claim].(type) {
+		case string, bool, int64:
+		default:
+			l.add(key+".require."+claim, "is %s; want a text, a whole number, true or false", describe(v.Require[claim]))
+		}
+	}
+}
+
+func (l *Loaded) checkAuthorizer(i int) {
+	a, key := &l.Authorizers[i], "authorizer"+index(i)
+	l.checkName(key+".name", a.Name, l.authorizerNames()[:i])
+	if a.Kind != KindSQL {
+		return
+	}
+	l.checkDSN(key, a.DSN)
+	if strings.TrimSpace(a.Query) == "" {
+		l.add(key+".query", `is missing; want an SQL query that gives a row to members, such as "SELECT 1 FROM grants WHERE user_id = :user AND app_id = :id"`)
+	}
+	for _, name := range sortedKeys(a.Params) {
+		if _, ok := a.Params[name].(string); !ok {
+			l.add(key+".params."+name, "is %s; want the name of a type, such as \"int\"", describe(a.Params[name]))
+		}
+	}
+}
+
+// checkDSN never quotes the DSN: it may have a password. A dsn_file that could not be read was noted already.
+func (l *Loaded) checkDSN(key, dsn string) {
+	_, fromFile := l.origins[key+".dsn_file"]
+	switch {
+	case dsn == "" && !fromFile:
+		l.add(key+".dsn", "is missing; want sqlite:PATH or postgres://USER:PASSWORD@HOST/DATABASE")
+	case dsn != "" && !strings.HasPrefix(dsn, "sqlite:") && !strings.HasPrefix(dsn, "postgres://") && !strings.HasPrefix(dsn, "postgresql://"):
+		l.add(key+".dsn", "begins with neither sqlite: nor postgres://; want sqlite:PATH or postgres://USER:PASSWORD@HOST/DATABASE")
+	}
+}
+
+func (l *Loaded) checkRoute(i int) {
+	r, key := &l.Routes[i], "route"+index(i)
+	if r.Path == "" {
+		l.add(key+".path", `is missing; want a path such as "/ws/{group}"`)
+	}
+	if l.origins[key+".no_origin"].Layer != LayerDefault && r.NoOrigin == "refuse" && len(r.Origins) == 0 {
+		l.add(key+".no_origin", "counts only with a list in origins: without one, clients that send no Origin are let in")
+	}
+	if l.origins[key+".invalid"].Layer != LayerDefault && r.Invalid == "anonymous" && len(r.Credentials) == 0 {
+		l.add(key+".invalid", "the route looks for no credential that could be invalid; want a credential list, or leave invalid out")
+	}
+	if r.Authorize != "" && l.Authorizer(r.Authorize) < 0 {
+		l.add(key+".authorize", "%s", unknownName("authorizer", r.Authorize, l.authorizerNames()))
+	}
+	if len(r.Credentials) == 0 && r.Anonymous == "refuse" {
+		l.add(key, `nobody could connect: it has no credential and refuses anonymous clients; want a credential list, or anonymous = "allow"`)
+	}
+	for j := range r.Credentials {
+		l.checkCredential(key+".credential"+index(j), &r.Credentials[j])
+	}
+}
+
+func (l *Loaded) checkCredential(key string, c *Credential) {
+	if c.From != "" && c.From != "subprotocol" && c.Name == "" {
+		l.add(key+".name", "is missing; want the name of the %s", map[string]string{
+			"header": "header field, such as Authorization", "cookie": "cookie", "query": "query parameter, such as token",
+		}[c.From])
+	}
+	if c.From == "subprotocol" && c.Prefix == "" {
+		l.add(key+".prefix", `is missing; want what stands before the token, such as "bearer."`)
+	}
+	switch {
+	case c.Verifier == "":
+		l.add(key+".verifier", "is missing; want the name of a verifier%s", known(l.verifierNames()))
+	case l.Verifier(c.Verifier) < 0:
+		l.add(key+".verifier", "%s", unknownName("verifier", c.Verifier, l.verifierNames()))
+	}
+}
+
+func unknownName(what, name string, all []string) string {
+	return fmt.Sprintf("no %s is called %q%s%s", what, name, known(all), didYouMean(nearest(name, all)))
+}
+
+func known(all []string) string {
+	if len(all) == 0 {
+		return "; there is none"
+	}
+	return "; there is " + oneOf(all)
+}
+
+func (c *Config) verifierNames() []string {
+	list := make([]string, len(c.Verifiers))
+	for i, v := range c.Verifiers {
+		list[i] = v.Name
+	}
+	return list
+}
+
+func (c *Config) authorizerNames() []string {
+	list := make([]string, len(c.Authorizers))
+	for i, a := range c.Authorizers {
+		list[i] = a.Name
+	}
+	return list
+}
