@@ -113,19 +113,21 @@ func (a *API) Serve(ctx context.Context, l net.Listener) error {
 	var err error
 	select {
 	case err = <-served:
-		err = fmt.Errorf("api: %w", err)
 	case <-ctx.Done():
 		stopping, cancel := context.WithTimeout(context.WithoutCancel(ctx), a.patience)
 		if stop := server.Shutdown(stopping); stop != nil && !errors.Is(stop, net.ErrClosed) {
 			a.logger.Warn("requests were cut", "error", stop)
 		}
 		cancel()
-		<-served
+		err = <-served
 	}
 	server.Close()
 	stopWatching()
 	children.Wait()
-	return err
+	if errors.Is(err, http.ErrServerClosed) { // by us
+		return nil
+	}
+	return fmt.Errorf("api: %w", err)
 }
 
 // watch asks the graced checks until ctx ends, so that how long they have failed is known when somebody asks.

@@ -12,16 +12,11 @@ import (
 	"time"
 )
 
-func do(t *testing.T, h http.Handler, method, target string) (*http.Response, string) {
+func do(t *testing.T, h http.Handler, method, target string) *httptest.ResponseRecorder {
 	t.Helper()
 	rec := httptest.NewRecorder()
 	h.ServeHTTP(rec, httptest.NewRequestWithContext(t.Context(), method, target, nil))
-	res := rec.Result()
-	b, err := io.ReadAll(res.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return res, string(b)
+	return rec
 }
 
 func TestRoutes(t *testing.T) {
@@ -34,7 +29,7 @@ func TestRoutes(t *testing.T) {
 	wrong := func(path string) string {
 		return `{"error":"method_not_allowed","message":"` + path + ` knows GET and HEAD only",` + exist
 	}
-	metrics := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "fairlead_x 1\n") })
+	metrics := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "fairlead_x 1\n") })
 	down := Check{Name: "bus", OK: func() error { return errors.Join(errDown, errors.New("for a while")) }}
 	up := Check{Name: "accepting", OK: func() error { return nil }}
 	late := Check{Name: "late", OK: func() error { return errDown }}
@@ -63,29 +58,30 @@ func TestRoutes(t *testing.T) {
 		{nil, "PUT", "/metrics", 405, asJSON, wrong("/metrics")},
 	} {
 		a := mustNew(t, Config{Metrics: metrics, Ready: tt.checks})
-		res, body := do(t, a.Handler(), tt.method, tt.target)
-		if res.StatusCode != tt.status || body != tt.body {
-			t.Errorf("%s %s: %d %q, want %d %q", tt.method, tt.target, res.StatusCode, body, tt.status, tt.body)
+		res := do(t, a.Handler(), tt.method, tt.target)
+		body := res.Body.String()
+		if res.Code != tt.status || body != tt.body {
+			t.Errorf("%s %s: %d %q, want %d %q", tt.method, tt.target, res.Code, body, tt.status, tt.body)
 		}
-		if got := res.Header.Get("Content-Type"); got != tt.contentType && tt.target != "/metrics" {
+		if got := res.Header().Get("Content-Type"); got != tt.contentType && tt.target != "/metrics" {
 			t.Errorf("%s %s: Content-Type %q, want %q", tt.method, tt.target, got, tt.contentType)
 		}
-		if got := res.Header.Get("Allow"); (got == "GET, HEAD") != (tt.status == 405) {
+		if got := res.Header().Get("Allow"); (got == "GET, HEAD") != (tt.status == 405) {
 			t.Errorf("%s %s: Allow %q", tt.method, tt.target, got)
 		}
 		if tt.method == "GET" {
-			if head, _ := do(t, a.Handler(), "HEAD", tt.target); head.StatusCode != tt.status {
-				t.Errorf("HEAD %s: %d, want %d", tt.target, head.StatusCode, tt.status)
+			if head := do(t, a.Handler(), "HEAD", tt.target); head.Code != tt.status {
+				t.Errorf("HEAD %s: %d, want %d", tt.target, head.Code, tt.status)
 			}
 		}
 	}
 }
 
 func TestRoutesWithoutMetrics(t *testing.T) {
-	res, body := do(t, mustNew(t, Config{}).Handler(), "GET", "/metrics")
+	res := do(t, mustNew(t, Config{}).Handler(), "GET", "/metrics")
 	const want = `{"error":"not_found","message":"there is no such path","endpoints":["GET /healthz","GET /readyz"]}` + "\n"
-	if res.StatusCode != 404 || body != want {
-		t.Errorf("%d %s, want 404 %s", res.StatusCode, body, want)
+	if body := res.Body.String(); res.Code != http.StatusNotFound || body != want {
+		t.Errorf("%d %s, want 404 %s", res.Code, body, want)
 	}
 }
 
@@ -99,13 +95,13 @@ func TestReadyVerbose(t *testing.T) {
 		}}).Handler()
 		check := func(status int, want readiness) {
 			t.Helper()
-			res, body := do(t, h, "GET", "/readyz?verbose")
+			res := do(t, h, "GET", "/readyz?verbose")
 			var got readiness
-			if err := json.Unmarshal([]byte(body), &got); err != nil {
-				t.Fatalf("%v: %s", err, body)
+			if err := json.Unmarshal(res.Body.Bytes(), &got); err != nil {
+				t.Fatalf("%v: %s", err, res.Body)
 			}
-			if res.StatusCode != status || !reflect.DeepEqual(got, want) {
-				t.Errorf("%d %+v, want %d %+v", res.StatusCode, got, status, want)
+			if res.Code != status || !reflect.DeepEqual(got, want) {
+				t.Errorf("%d %+v, want %d %+v", res.Code, got, status, want)
 			}
 		}
 		check(200, readiness{true, []Status{{"accepting", true, "", start}, {"bus", true, "", start}}})

@@ -54,16 +54,15 @@ func TestNewRegistryTakesAnyText(t *testing.T) {
 }
 
 // get asks h with the given Accept and Accept-Encoding, and returns the answer with its body unpacked.
-func get(t *testing.T, h http.Handler, accept, encoding string) (*http.Response, string) {
+func get(t *testing.T, h http.Handler, accept, encoding string) (status int, header http.Header, text string) {
 	t.Helper()
 	req := httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/metrics", nil)
 	req.Header.Set("Accept", accept)
 	req.Header.Set("Accept-Encoding", encoding)
 	rec := httptest.NewRecorder()
 	h.ServeHTTP(rec, req)
-	res := rec.Result()
-	var body io.Reader = res.Body
-	if res.Header.Get("Content-Encoding") == "gzip" {
+	var body io.Reader = rec.Body
+	if rec.Header().Get("Content-Encoding") == "gzip" {
 		z, err := gzip.NewReader(body)
 		if err != nil {
 			t.Fatal(err)
@@ -74,7 +73,7 @@ func get(t *testing.T, h http.Handler, accept, encoding string) (*http.Response,
 	if err != nil {
 		t.Fatal(err)
 	}
-	return res, string(b)
+	return rec.Code, rec.Header(), string(b)
 }
 
 func TestHandler(t *testing.T) {
@@ -86,10 +85,10 @@ func TestHandler(t *testing.T) {
 		"Prometheus":       {"application/openmetrics-text;version=1.0.0,text/plain;q=0.5", "gzip", "application/openmetrics-text; version=1.0.0", "gzip", "# EOF\n"},
 		"one that has all": {"text/plain", "zstd, gzip;q=0.5", "text/plain; version=0.0.4", "gzip", "\n"},
 	} {
-		res, body := get(t, h, tt.accept, tt.encoding)
-		if res.StatusCode != http.StatusOK || !strings.HasPrefix(res.Header.Get("Content-Type"), tt.wantType) ||
-			res.Header.Get("Content-Encoding") != tt.wantEncoding {
-			t.Errorf("%s: status %d, %q, want %q encoded as %q", name, res.StatusCode, res.Header, tt.wantType, tt.wantEncoding)
+		status, header, body := get(t, h, tt.accept, tt.encoding)
+		if status != http.StatusOK || !strings.HasPrefix(header.Get("Content-Type"), tt.wantType) ||
+			header.Get("Content-Encoding") != tt.wantEncoding {
+			t.Errorf("%s: status %d, %q, want %q encoded as %q", name, status, header, tt.wantType, tt.wantEncoding)
 		}
 		if !strings.Contains(body, `fairlead_build_info{go_version="go1.26.0",revision="abc",version="v0.1.0"} 1`) || !strings.HasSuffix(body, tt.wantEnd) {
 			t.Errorf("%s: the body is not the metrics:\n%s", name, body)
@@ -111,12 +110,12 @@ func TestHandlerLeavesOutWhatFails(t *testing.T) {
 	h := Handler(r)
 	r.MustRegister(broken{prometheus.NewDesc("fairlead_broken", "Always fails.", nil, nil)})
 	for range 2 { // the counter shows the failures of the scrapes before
-		res, body := get(t, h, "", "")
-		if res.StatusCode != http.StatusOK || !strings.Contains(body, "fairlead_build_info") || strings.Contains(body, "fairlead_broken") {
-			t.Errorf("status %d, want 200 and all but what fails:\n%s", res.StatusCode, body)
+		status, _, body := get(t, h, "", "")
+		if status != http.StatusOK || !strings.Contains(body, "fairlead_build_info") || strings.Contains(body, "fairlead_broken") {
+			t.Errorf("status %d, want 200 and all but what fails:\n%s", status, body)
 		}
 	}
-	_, body := get(t, h, "", "")
+	_, _, body := get(t, h, "", "")
 	if want := `promhttp_metric_handler_errors_total{cause="gathering"} 2`; !strings.Contains(body, want) {
 		t.Errorf("the errors are not counted, want %s in:\n%s", want, body)
 	}
@@ -125,12 +124,12 @@ func TestHandlerLeavesOutWhatFails(t *testing.T) {
 func TestHandlerOfAGatherer(t *testing.T) {
 	var result error
 	h := Handler(prometheus.GathererFunc(func() ([]*dto.MetricFamily, error) { return nil, result })) // no Registerer
-	if res, body := get(t, h, "", ""); res.StatusCode != http.StatusOK || body != "" {
-		t.Errorf("an empty gatherer: status %d, body %q; want 200 and nothing", res.StatusCode, body)
+	if status, _, body := get(t, h, "", ""); status != http.StatusOK || body != "" {
+		t.Errorf("an empty gatherer: status %d, body %q; want 200 and nothing", status, body)
 	}
 	result = errors.New("nothing works")
-	if res, _ := get(t, h, "", ""); res.StatusCode != http.StatusInternalServerError {
-		t.Errorf("a gatherer that fails: status %d, want 500", res.StatusCode)
+	if status, _, _ := get(t, h, "", ""); status != http.StatusInternalServerError {
+		t.Errorf("a gatherer that fails: status %d, want 500", status)
 	}
 }
 
@@ -154,8 +153,8 @@ func TestHandlerBoundsScrapes(t *testing.T) {
 		}()
 		<-s.entered
 	}
-	if res, _ := get(t, h, "", ""); res.StatusCode != http.StatusServiceUnavailable {
-		t.Errorf("one scrape too many: status %d, want 503", res.StatusCode)
+	if status, _, _ := get(t, h, "", ""); status != http.StatusServiceUnavailable {
+		t.Errorf("one scrape too many: status %d, want 503", status)
 	}
 	close(s.release)
 	for range maxScrapes {

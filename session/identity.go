@@ -16,6 +16,7 @@ type Identity struct {
 	// Anonymous is true for a client that the route let in without a credential.
 	Anonymous bool `json:"anonymous,omitempty"`
 	// Expires is when the credential ends; the connection is closed with 4401 then. Zero: it does not.
+	// A time past the year 9999 cannot be written to the journal (see Record.Check): verifiers leave Expires zero then.
 	Expires time.Time `json:"expires,omitzero"`
 	// TokenID is the credential's own id (the JWT claim jti), never the credential. "" where it has none.
 	TokenID string `json:"token_id,omitempty"`

@@ -120,7 +120,10 @@ func TestMemoryDefaultBound(t *testing.T) {
 		}
 	}
 	n := 0
-	for range m.Session(t.Context(), id) {
+	for _, err := range m.Session(t.Context(), id) {
+		if err != nil {
+			t.Fatal(err)
+		}
 		n++
 	}
 	if n != 8192 {

@@ -308,11 +308,17 @@ func testStopsWithTheRange(t *testing.T, j Journal) {
 	id := session.ID{Epoch: epoch(t, 1), Number: 1}
 	mustAppend(t, j, joined(t, id, 1, "a"), joined(t, id, 2, "b"))
 	n := 0
-	for range j.Session(t.Context(), id) {
+	for _, err := range j.Session(t.Context(), id) {
+		if err != nil {
+			t.Fatal(err)
+		}
 		n++
 		break
 	}
-	for range j.Epoch(t.Context(), id.Epoch) {
+	for _, err := range j.Epoch(t.Context(), id.Epoch) {
+		if err != nil {
+			t.Fatal(err)
+		}
 		n++
 		break
 	}
