@@ -1,0 +1,43 @@
+package server
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/fairlead-ws/fairlead/bench/internal/wire"
+)
+
+// Config is what a measurement chooses. All else is the server's default.
+type Config struct {
+	Public   string            // address for WebSocket handshakes
+	Internal string            // address for health and metrics
+	Secret   string            // HS256 key
+	NATS     string            // URL; "": the server's embedded one
+	Limits   map[string]string // keys of [limits] with their values as in the file: `"2s"`, `65536`
+}
+
+// Path is the path of the one route; a client fills in the group.
+const Path = "/ws/{group}"
+
+// TOML returns the configuration file: one route on which any user with a token of the secret may join any group and
+// everyone hears what anyone says. The token may come in each of the four places.
+func (c *Config) TOML() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "[listen]\npublic = %q\ninternal = %q\n\n[nats]\nurl = %q\n\n", c.Public, c.Internal, c.NATS)
+	if len(c.Limits) > 0 {
+		fmt.Fprintln(&b, "[limits]")
+		for _, k := range slices.Sorted(maps.Keys(c.Limits)) {
+			fmt.Fprintf(&b, "%s = %s\n", k, c.Limits[k])
+		}
+		fmt.Fprintln(&b)
+	}
+	fmt.Fprintf(&b, "[[verifier]]\nname = \"jwt\"\nkind = \"jwt\"\nalgorithms = [\"HS256\"]\nsecret = %q\n\n", c.Secret)
+	fmt.Fprintf(&b, "[[route]]\npath = %q\njoin = [\"{group}\"]\non_message = \"broadcast\"\ncredential = [\n", Path)
+	fmt.Fprintf(&b, "  { from = \"header\", name = \"Authorization\", scheme = %q, verifier = \"jwt\" },\n", wire.Scheme)
+	fmt.Fprintf(&b, "  { from = \"query\", name = %q, verifier = \"jwt\" },\n", wire.QueryName)
+	fmt.Fprintf(&b, "  { from = \"cookie\", name = %q, verifier = \"jwt\" },\n", wire.CookieName)
+	fmt.Fprintf(&b, "  { from = \"subprotocol\", prefix = %q, verifier = \"jwt\" },\n]\n", wire.ProtocolPrefix)
+	return b.String()
+}
