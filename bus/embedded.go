@@ -1,0 +1,160 @@
+package bus
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"strconv"
+	"sync/atomic"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+)
+
+const (
+	defaultServerName  = "fairlead"
+	defaultStoreMemory = 256 << 20
+	defaultStoreBytes  = 10 << 30
+
+	// startPatience is how long an embedded server may take to start; it needs some milliseconds.
+	startPatience = 10 * time.Second
+)
+
+// EmbeddedConfig is the configuration of an [Embedded] server. The zero value is a server for this process alone,
+// without JetStream.
+type EmbeddedConfig struct {
+	// Name is the server's name. "": "fairlead".
+	Name string
+	// Listen is the address, host:port, on which other clients may connect; port 0 takes a free one. "": none, only this
+	// process reaches the server.
+	Listen string
+	// User and Password are asked of every client, if User is set. Without them everyone who reaches Listen may publish
+	// and listen to every group.
+	User, Password string
+	// MaxPayload is the largest message in bytes. 0: 1 MiB.
+	MaxPayload int
+	// StoreDir is the folder of JetStream. "": there is no JetStream.
+	StoreDir string
+	// StoreMemory and StoreBytes bound what JetStream keeps in memory and on disk. 0: 256 MiB and 10 GiB.
+	StoreMemory, StoreBytes int64
+	// Logger gets what the server says. Nil: slog.Default().
+	Logger *slog.Logger
+}
+
+// Embedded is a NATS server inside this process, for one node: nodes that share groups share a NATS of their own.
+//
+// A client that does not read its messages is cut off after one second, and nobody who publishes waits for it: messages
+// to it are dropped by the server while it stalls. The node itself always reads.
+type Embedded struct {
+	server         *server.Server
+	user, password string
+}
+
+// StartEmbedded starts a server and returns when it is ready. The caller closes it, after the buses that use it.
+func StartEmbedded(c EmbeddedConfig) (*Embedded, error) {
+	if c.MaxPayload < 0 || c.StoreMemory < 0 || c.StoreBytes < 0 {
+		return nil, errNegative
+	}
+	o := &server.Options{
+		ServerName: cmp.Or(c.Name, defaultServerName),
+		DontListen: c.Listen == "",
+		Username:   c.User,
+		Password:   c.Password,
+		MaxPayload: int32(cmp.Or(c.MaxPayload, defaultMaxPayload)),
+
+		NoSigs: true, // the signals are the program's
+		NoLog:  true, // the logger is set below
+
+		// A client that does not read stalls those who publish to it, by default for ten seconds.
+		WriteDeadline:       time.Second,
+		NoFastProducerStall: true,
+	}
+	if c.Listen != "" {
+		host, port, err := net.SplitHostPort(c.Listen)
+		if err != nil {
+			return nil, fmt.Errorf("bus: embedded server: listen: %w", err)
+		}
+		o.Host = host
+		if o.Port, err = strconv.Atoi(port); err != nil || o.Port < 0 || o.Port > 65535 {
+			return nil, fmt.Errorf("bus: embedded server: listen %q: want a port from 0 to 65535", c.Listen)
+		}
+		if o.Port == 0 {
+			o.Port = server.RANDOM_PORT
+		}
+	}
+	if c.StoreDir != "" {
+		o.JetStream = true
+		o.StoreDir = c.StoreDir
+		o.JetStreamMaxMemory = cmp.Or(c.StoreMemory, int64(defaultStoreMemory))
+		o.JetStreamMaxStore = cmp.Or(c.StoreBytes, int64(defaultStoreBytes))
+		o.DisableJetStreamBanner = true
+	}
+	s, err := server.NewServer(o)
+	if err != nil {
+		return nil, fmt.Errorf("bus: embedded server: %w", err)
+	}
+	log := &serverLog{log: cmp.Or(c.Logger, slog.Default())}
+	s.SetLoggerV2(log, false, false, false)
+	s.Start()
+	// A server that failed to start says so in its log only, and is never ready.
+	if fatal := log.fatal.Load(); fatal != nil || !s.ReadyForConnections(startPatience) {
+		s.Shutdown()
+		if fatal != nil {
+			return nil, fmt.Errorf("bus: embedded server: %s", *fatal)
+		}
+		return nil, errors.New("bus: embedded server: it is not ready")
+	}
+	return &Embedded{server: s, user: c.User, password: c.Password}, nil
+}
+
+// URL returns where other clients reach the server, without user and password; "" if it does not listen.
+func (e *Embedded) URL() string {
+	if e.server.Addr() == nil {
+		return ""
+	}
+	return e.server.ClientURL()
+}
+
+// Close ends the server. When ctx ends first, it returns ctx's error and the server goes on ending. It is idempotent.
+func (e *Embedded) Close(ctx context.Context) error {
+	ended := make(chan struct{})
+	go func() {
+		e.server.Shutdown()
+		e.server.WaitForShutdown()
+		close(ended)
+	}()
+	select {
+	case <-ended:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("bus: close the embedded server: %w", ctx.Err())
+	}
+}
+
+// serverLog hands the server's log to slog. It implements server.Logger.
+type serverLog struct {
+	log   *slog.Logger
+	fatal atomic.Pointer[string] // the first reason why the server cannot go on
+}
+
+func (l *serverLog) say(level slog.Level, format string, v []any) {
+	if l.log.Enabled(context.Background(), level) {
+		l.log.Log(context.Background(), level, "nats-server: "+redact(fmt.Sprintf(format, v...)))
+	}
+}
+
+func (l *serverLog) Noticef(format string, v ...any) { l.say(slog.LevelDebug, format, v) }
+func (l *serverLog) Warnf(format string, v ...any)   { l.say(slog.LevelWarn, format, v) }
+func (l *serverLog) Errorf(format string, v ...any)  { l.say(slog.LevelError, format, v) }
+func (l *serverLog) Debugf(string, ...any)           {}
+func (l *serverLog) Tracef(string, ...any)           {} // it would have payloads
+
+// Fatalf does not end the process, which is not the server's to end.
+func (l *serverLog) Fatalf(format string, v ...any) {
+	text := redact(fmt.Sprintf(format, v...))
+	l.fatal.CompareAndSwap(nil, &text)
+	l.say(slog.LevelError, "%s", []any{text})
+}
