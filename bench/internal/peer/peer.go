@@ -1,5 +1,6 @@
 // Package peer is a small WebSocket server for the tests of bench: groups, broadcast, HS256 tokens, an internal HTTP port. It
 // is written with another WebSocket library than bench's own few lines, and stands for any server that bench may measure.
+// Only tests import it.
 package peer
 
 import (
@@ -8,7 +9,6 @@ import (
 	"fmt"
 	"net"
 	"net/http"
-	"net/http/httptest"
 	"net/url"
 	"strings"
 	"sync"
@@ -21,24 +21,26 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 )
 
-// Secret is the HS256 key.
+// Secret is the HS256 key when none is configured.
 const Secret = "a key of at least thirty-two bytes"
 
 // Config changes how the server behaves; the zero value is a good server.
 type Config struct {
+	Secret       string        // HS256 key; "": Secret
 	Hang         bool          // after a refusal: does not close
 	WriteTimeout time.Duration // a member that does not take a message for so long is cut; 0: one minute
 	DropEach     int           // loses each so many-th delivery; 0: none
 	Ping         bool          // sends a ping with each delivery
 }
 
-// Server runs until its test ends.
+// Server is a running server.
 type Server struct {
 	Address  string // the public port
 	Internal string // base URL with /readyz and /metrics
 
 	cfg      Config
 	listener net.Listener
+	internal *http.Server
 	wg       sync.WaitGroup
 	opened   atomic.Int64
 	refused  atomic.Int64
@@ -56,37 +58,57 @@ type member struct {
 	queue chan []byte
 }
 
-// Start starts a server.
+// Start starts a server that runs until the test ends.
 func Start(t *testing.T, cfg Config) *Server {
 	t.Helper()
-	l, err := net.Listen("tcp4", "127.0.0.1:0")
+	s, err := New("127.0.0.1:0", "127.0.0.1:0", cfg)
 	if err != nil {
 		t.Fatal(err)
+	}
+	t.Cleanup(s.Close)
+	return s
+}
+
+// New starts a server on two addresses. The caller closes it.
+func New(public, internal string, cfg Config) (*Server, error) {
+	l, err := net.Listen("tcp4", public)
+	if err != nil {
+		return nil, err
+	}
+	il, err := net.Listen("tcp4", internal)
+	if err != nil {
+		l.Close()
+		return nil, err
 	}
 	if cfg.WriteTimeout == 0 {
 		cfg.WriteTimeout = time.Minute
 	}
+	if cfg.Secret == "" {
+		cfg.Secret = Secret
+	}
 	s := &Server{
-		Address: l.Addr().String(), cfg: cfg, listener: l,
+		Address: l.Addr().String(), Internal: "http://" + il.Addr().String(), cfg: cfg, listener: l,
 		conns: map[net.Conn]struct{}{}, groups: map[string]map[*member]struct{}{},
 	}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /readyz", func(http.ResponseWriter, *http.Request) {})
 	mux.HandleFunc("GET /metrics", s.metrics)
-	internal := httptest.NewServer(mux)
-	s.Internal = internal.URL
+	s.internal = &http.Server{Handler: mux}
+	s.wg.Go(func() { s.internal.Serve(il) })
 	s.wg.Go(s.accept)
-	t.Cleanup(func() {
-		internal.Close()
-		l.Close()
-		s.mu.Lock()
-		for c := range s.conns {
-			c.Close()
-		}
-		s.mu.Unlock()
-		s.wg.Wait()
-	})
-	return s
+	return s, nil
+}
+
+// Close ends the server and everything that it has started.
+func (s *Server) Close() {
+	s.internal.Close()
+	s.listener.Close()
+	s.mu.Lock()
+	for c := range s.conns {
+		c.Close()
+	}
+	s.mu.Unlock()
+	s.wg.Wait()
 }
 
 // Pongs returns the number of pongs received.
@@ -243,7 +265,7 @@ func (s *Server) handshake(conn net.Conn) (group string, err error) {
 			return false
 		},
 		OnBeforeUpgrade: func() (ws.HandshakeHeader, error) {
-			_, err := jwt.Parse(token, func(*jwt.Token) (any, error) { return []byte(Secret), nil },
+			_, err := jwt.Parse(token, func(*jwt.Token) (any, error) { return []byte(s.cfg.Secret), nil },
 				jwt.WithValidMethods([]string{"HS256"}), jwt.WithExpirationRequired())
 			if err != nil {
 				return nil, ws.RejectConnectionError(ws.RejectionStatus(401), ws.RejectionReason(errRefused.Error()))

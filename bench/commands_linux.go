@@ -1,0 +1,168 @@
+package main
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"time"
+
+	"github.com/fairlead-ws/fairlead/bench/internal/crowd"
+	"github.com/fairlead-ws/fairlead/bench/internal/trial"
+	"github.com/fairlead-ws/fairlead/bench/internal/wire"
+)
+
+// The trials with the settings that the targets are for.
+var (
+	idle = trial.Idle{Connections: 15000, Wait: 20 * time.Second, Via: wire.ViaHeader}
+
+	handshake = trial.Handshake{Connections: 3000, Rounds: 7, Window: 64, Via: wire.ViaHeader}
+
+	fanout = trial.Fanout{Members: 5000, Size: 128, Rate: 10, Messages: 50, Pairs: 7, Reading: crowd.Discard}
+
+	flood = trial.Flood{
+		Members: 5000, Size: 128, Senders: 1, Window: 256, Duration: 3 * time.Second, Runs: 5, Reading: crowd.Discard,
+	}
+
+	// Messages come so fast that the outbox is full before the write timeout is over.
+	stallFull = trial.Stall{
+		Name: "outbox full", Healthy: 250, Stalled: 50, Size: 8192, Rate: 50, Messages: 500,
+		WriteTimeout: 10 * time.Second, Outbox: 1 << 20,
+	}
+
+	// They come so slowly that it never is.
+	stallSlow = trial.Stall{
+		Name: "write timeout", Healthy: 250, Stalled: 50, Size: 1024, Rate: 40, Messages: 400,
+		WriteTimeout: 2 * time.Second, Outbox: 1 << 20,
+	}
+
+	cycle = trial.Cycle{Connections: 10000, Rounds: 3, Window: 64, Via: wire.ViaHeader}
+)
+
+var commands = []command{
+	{"idle", "resident memory and goroutines of connections that do nothing", defineIdle},
+	{"handshake", "server CPU per authenticated handshake and per refusal", defineHandshake},
+	{"fanout", "server CPU per delivery at a low rate, beside a plain send loop in the same run", defineFanout},
+	{"flood", "deliveries a second and server CPU per delivery to clients that only discard", defineFlood},
+	{"stall", "clients that stop reading: when they are cut, and what the others notice", defineStall},
+	{"cycle", "what connections leave behind that came and went", defineCycle},
+	{"all", "everything above, with the settings that the targets are for (four minutes)", defineAll},
+}
+
+// via adds the flag for the token's place.
+func via(flags *flag.FlagSet, v *wire.Via) {
+	flags.Func("via", "where the token travels: header, query, cookie or subprotocol (default header)", func(s string) (err error) {
+		*v, err = wire.ParseVia(s)
+		if *v == wire.ViaNone {
+			err = errors.New("the server wants a token")
+		}
+		return err
+	})
+}
+
+// reading adds the flag for how clients throw away what they hear.
+func reading(flags *flag.FlagSet, r *crowd.Reading) {
+	flags.Func("client", "discard (epoll) or sweep (a timer: the sender wakes nobody) (default discard)", func(s string) error {
+		switch *r = crowd.Reading(s); *r {
+		case crowd.Discard, crowd.Sweep:
+			return nil
+		}
+		return fmt.Errorf("want %s or %s", crowd.Discard, crowd.Sweep)
+	})
+}
+
+// positive refuses settings that measure nothing.
+func positive(numbers ...int) error {
+	for _, n := range numbers {
+		if n < 1 {
+			return fmt.Errorf("%d is too few", n)
+		}
+	}
+	return nil
+}
+
+func defineIdle(flags *flag.FlagSet) func() ([]runner, error) {
+	o := idle
+	groups := flags.String("groups", "both", "common (all in one group), each (one group each) or both, one after the other")
+	flags.IntVar(&o.Connections, "n", o.Connections, "connections")
+	flags.DurationVar(&o.Wait, "wait", o.Wait, "how long to wait after the last")
+	via(flags, &o.Via)
+	return func() ([]runner, error) {
+		apart := o
+		apart.Apart = true
+		chosen, ok := map[string][]runner{"common": {o}, "each": {apart}, "both": {o, apart}}[*groups]
+		if !ok {
+			return nil, fmt.Errorf("-groups %q: want common, each or both", *groups)
+		}
+		return chosen, positive(o.Connections)
+	}
+}
+
+func defineHandshake(flags *flag.FlagSet) func() ([]runner, error) {
+	o := handshake
+	flags.IntVar(&o.Connections, "n", o.Connections, "handshakes, and refusals, in each round")
+	flags.IntVar(&o.Rounds, "rounds", o.Rounds, "rounds, after one to warm up")
+	flags.IntVar(&o.Window, "window", o.Window, "handshakes at once")
+	via(flags, &o.Via)
+	return func() ([]runner, error) { return []runner{o}, positive(o.Connections, o.Rounds, o.Window) }
+}
+
+func defineFanout(flags *flag.FlagSet) func() ([]runner, error) {
+	o := fanout
+	flags.IntVar(&o.Members, "n", o.Members, "members")
+	flags.IntVar(&o.Size, "size", o.Size, "bytes of a message")
+	flags.Float64Var(&o.Rate, "rate", o.Rate, "messages a second")
+	flags.IntVar(&o.Messages, "messages", o.Messages, "messages in each run")
+	flags.IntVar(&o.Pairs, "pairs", o.Pairs, "runs of the server, and as many of the send loop")
+	reading(flags, &o.Reading)
+	return func() ([]runner, error) {
+		if o.Rate <= 0 {
+			return nil, fmt.Errorf("-rate %v: want more than 0", o.Rate)
+		}
+		return []runner{o}, positive(o.Members, o.Size, o.Messages, o.Pairs)
+	}
+}
+
+func defineFlood(flags *flag.FlagSet) func() ([]runner, error) {
+	o := flood
+	flags.IntVar(&o.Members, "n", o.Members, "members")
+	flags.IntVar(&o.Size, "size", o.Size, "bytes of a message")
+	flags.IntVar(&o.Senders, "senders", o.Senders, "members that publish")
+	flags.IntVar(&o.Window, "window", o.Window, "messages on their way")
+	flags.DurationVar(&o.Duration, "duration", o.Duration, "how long each run publishes")
+	flags.IntVar(&o.Runs, "runs", o.Runs, "runs, after one to warm up")
+	reading(flags, &o.Reading)
+	return func() ([]runner, error) {
+		if o.Duration <= 0 {
+			return nil, fmt.Errorf("-duration %v: want more than 0", o.Duration)
+		}
+		return []runner{o}, positive(o.Members, o.Size, o.Senders, o.Window, o.Runs)
+	}
+}
+
+func defineStall(flags *flag.FlagSet) func() ([]runner, error) {
+	full, slow := stallFull, stallSlow
+	healthy := flags.Int("healthy", full.Healthy, "connections that read")
+	stalled := flags.Int("stalled", full.Stalled, "connections that do not")
+	flags.DurationVar(&slow.WriteTimeout, "write-timeout", slow.WriteTimeout, "the server's, for the run that waits for it")
+	return func() ([]runner, error) {
+		full.Healthy, full.Stalled, slow.Healthy, slow.Stalled = *healthy, *stalled, *healthy, *stalled
+		return []runner{full, slow}, positive(*healthy, *stalled, int(slow.WriteTimeout))
+	}
+}
+
+func defineCycle(flags *flag.FlagSet) func() ([]runner, error) {
+	o := cycle
+	flags.IntVar(&o.Connections, "n", o.Connections, "connections in each round")
+	flags.IntVar(&o.Rounds, "rounds", o.Rounds, "rounds, after one to warm up")
+	flags.IntVar(&o.Window, "window", o.Window, "connections at once")
+	via(flags, &o.Via)
+	return func() ([]runner, error) { return []runner{o}, positive(o.Connections, o.Rounds, o.Window) }
+}
+
+func defineAll(*flag.FlagSet) func() ([]runner, error) {
+	apart := idle
+	apart.Apart = true
+	return func() ([]runner, error) {
+		return []runner{idle, apart, handshake, fanout, flood, stallFull, stallSlow, cycle}, nil
+	}
+}

@@ -1,0 +1,163 @@
+package trial
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"time"
+
+	"github.com/fairlead-ws/fairlead/bench/internal/crowd"
+	"github.com/fairlead-ws/fairlead/bench/internal/floor"
+	"github.com/fairlead-ws/fairlead/bench/internal/report"
+	"github.com/fairlead-ws/fairlead/bench/internal/server"
+	"github.com/fairlead-ws/fairlead/bench/internal/wire"
+)
+
+// deliveriesMetric is the server's own count.
+const deliveriesMetric = "fairlead_deliveries_total"
+
+// Fanout asks what a message to many members costs, one at a time, beside a plain send loop in the same run.
+type Fanout struct {
+	Members  int
+	Size     int     // bytes of a message
+	Rate     float64 // messages a second
+	Messages int     // in each run
+	Pairs    int     // runs of the server, and as many of the loop
+	Reading  crowd.Reading
+}
+
+// members opens a crowd that throws away what it hears.
+func (s *stage) members(ctx context.Context, n int, reading crowd.Reading) (*crowd.Client, error) {
+	c, err := s.crowd(ctx)
+	if err != nil {
+		return nil, err
+	}
+	s.Say("opening %d members", n)
+	_, err = s.open(c, crowd.Open{Connections: n, Path: "/ws/fanout", Window: 64, Sources: 8, Reading: reading})
+	return c, err
+}
+
+// Run lets server and loop take turns, each sending the same bytes at the same rate to as many sockets of a crowd of its own.
+func (o Fanout) Run(ctx context.Context, b *Bench) (figures []report.Figure, err error) {
+	s, err := b.stage(ctx, map[string]string{"ping_interval": noPings})
+	if err != nil {
+		return nil, err
+	}
+	defer s.close(&err)
+	members, err := s.members(ctx, o.Members, o.Reading)
+	if err != nil {
+		return nil, err
+	}
+	listeners, err := s.crowd(ctx)
+	if err != nil {
+		return nil, err
+	}
+	loop, err := b.Loop(ctx, o.Members, wire.FrameSize(o.Size))
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, loop.Close()) }()
+	if err := o.listen(listeners, loop); err != nil {
+		return nil, err
+	}
+	before, err := s.server.Metrics(ctx)
+	if err != nil {
+		return nil, err
+	}
+	idle, err := measure(s.server.PID, func() error { return sleep(ctx, 2*time.Second) })
+	if err != nil {
+		return nil, err
+	}
+
+	var ofServer, ofLoop, ratio []float64
+	var received int64
+	for pair := range o.Pairs + 1 {
+		b.Say("pair %d of %d", pair, o.Pairs)
+		var server, plain float64
+		// Whoever goes first, goes second the next time.
+		for turn := range 2 {
+			if (turn == 0) == (pair%2 == 0) {
+				var got int64
+				server, got, err = o.publish(s, members)
+				received += got
+			} else {
+				plain, err = o.send(listeners, loop)
+			}
+			if err != nil {
+				return nil, err
+			}
+		}
+		if pair > 0 { // the first is to warm up
+			ofServer, ofLoop, ratio = append(ofServer, server), append(ofLoop, plain), append(ratio, server/plain)
+		}
+	}
+	after, err := s.server.Metrics(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return named("fanout", append([]report.Figure{
+		report.Median("server CPU per delivery over send loop CPU per send", "×", ratio).Want(report.AtMost, 1.15),
+		report.Median("server CPU per delivery", "us", ofServer),
+		report.Median("send loop CPU per send", "us", ofLoop),
+		report.One("server CPU without messages, in it", "ms/s", float64(idle.server)/1e6/idle.wall.Seconds()),
+		uncounted(before, after, received),
+	}, losses(before, after)...)), nil
+}
+
+// uncounted compares the server's count of deliveries with the clients'.
+func uncounted(before, after server.Metrics, received int64) report.Figure {
+	claimed := after.Sum(deliveriesMetric) - before.Sum(deliveriesMetric)
+	return report.One("deliveries counted by server and clients, difference", "", math.Abs(claimed-float64(received))).Want(report.AtMost, 0)
+}
+
+// listen connects a crowd to the loop.
+func (o Fanout) listen(c *crowd.Client, loop *floor.Loop) error {
+	got, err := c.Open(crowd.Open{
+		Connections: o.Members, Address: loop.Address, Raw: true, Window: 64, Sources: 8, Reading: o.Reading, Timeout: stuck,
+	})
+	if err != nil {
+		return err
+	}
+	if got.Open != o.Members {
+		return fmt.Errorf("of %d connections to the send loop %d are open: %s", o.Members, got.Open, got.Error)
+	}
+	return loop.Ready()
+}
+
+// publish does one run of the server. It returns its CPU per delivery, in microseconds.
+func (o Fanout) publish(s *stage, members *crowd.Client) (each float64, received int64, err error) {
+	var got crowd.Published
+	c, err := measure(s.server.PID, func() (err error) {
+		got, err = members.Publish(crowd.Publish{Senders: 1, Size: o.Size, Messages: o.Messages, Rate: o.Rate, Drain: stuck})
+		return err
+	})
+	if err != nil {
+		return 0, 0, err
+	}
+	if got.Received != got.Expected || got.Members != o.Members {
+		return 0, 0, fmt.Errorf("of %d deliveries to %d members %d came", got.Expected, got.Members, got.Received)
+	}
+	return c.each(got.Received), got.Received, nil
+}
+
+// send does one run of the loop.
+func (o Fanout) send(listeners *crowd.Client, loop *floor.Loop) (each float64, err error) {
+	now, err := listeners.Count(crowd.Count{})
+	if err != nil {
+		return 0, err
+	}
+	want := int64(o.Messages) * int64(o.Members)
+	c, err := measure(loop.PID(), func() error {
+		await := make(chan error, 1)
+		go func() {
+			_, err := listeners.Await(crowd.Await{
+				Discarded: now.Discarded + want*int64(wire.FrameSize(o.Size)), Timeout: stuck,
+			})
+			await <- err
+		}()
+		_, err := loop.Run(o.Messages, time.Duration(float64(time.Second)/o.Rate))
+		return errors.Join(err, <-await)
+	})
+	return c.each(want), err
+}

@@ -1,0 +1,98 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"slices"
+
+	"github.com/fairlead-ws/fairlead/bench/internal/crowd"
+	"github.com/fairlead-ws/fairlead/bench/internal/floor"
+	"github.com/fairlead-ws/fairlead/bench/internal/server"
+	"github.com/fairlead-ws/fairlead/bench/internal/trial"
+)
+
+// secret signs the tokens. It is no secret: the server that has it lives as long as a run, on the loopback.
+const secret = "bench: a key for HS256, longer than 32 bytes"
+
+// serverPackage is what is built and measured.
+const serverPackage = "github.com/fairlead-ws/fairlead/cmd/fairlead"
+
+// place is a folder with the programs of a run.
+type place struct {
+	program string // server
+	nats    string
+	dir     string
+	self    string // this program, for the clients
+	loop    string // send loop in C; "": the one in Go
+	say     func(format string, args ...any)
+	notes   []string
+}
+
+// open makes the folder and what is missing in it. The caller removes it.
+func (p *place) open(ctx context.Context) (err error) {
+	if p.self, err = os.Executable(); err != nil {
+		return err
+	}
+	if p.dir, err = os.MkdirTemp("", "fairlead-bench-"); err != nil {
+		return err
+	}
+	if p.program == "" {
+		p.say("building %s", serverPackage)
+		if p.program, err = server.Build(ctx, p.dir, serverPackage); err != nil {
+			os.RemoveAll(p.dir)
+			return err
+		}
+	}
+	return nil
+}
+
+// version returns what the server says of itself.
+func (p *place) version(ctx context.Context) string {
+	out, err := exec.CommandContext(ctx, p.program, "version").Output()
+	if err != nil {
+		return p.program
+	}
+	line, _, _ := bytes.Cut(bytes.TrimSpace(out), []byte("\n"))
+	return string(line)
+}
+
+func (p *place) bench() *trial.Bench {
+	return &trial.Bench{Server: p.startServer, Crowd: p.startCrowd, Loop: p.startLoop, Say: p.say}
+}
+
+func (p *place) startServer(ctx context.Context, limits map[string]string) (*trial.Target, error) {
+	s, err := server.Start(ctx, p.dir, p.program, server.Config{Secret: secret, NATS: p.nats, Limits: limits})
+	if err != nil {
+		return nil, err
+	}
+	return &trial.Target{PID: s.PID(), Address: s.Address, Secret: secret, Metrics: s.Metrics, Stop: s.Stop}, nil
+}
+
+func (p *place) startCrowd(ctx context.Context) (*crowd.Client, error) {
+	return crowd.Start(ctx, p.self, crowdWord)
+}
+
+// startLoop prefers the loop in C, and says it when there is none.
+func (p *place) startLoop(ctx context.Context, connections, size int) (*floor.Loop, error) {
+	if p.loop == "" {
+		program, err := floor.Compile(ctx, p.dir)
+		if err != nil {
+			if err := ctx.Err(); err != nil {
+				return nil, err
+			}
+			p.note(fmt.Sprintf("the send loop is the one in Go, since the one in C cannot be compiled: %v", err))
+			return floor.Start(ctx, connections, size, p.self, loopWord)
+		}
+		p.loop = program
+	}
+	return floor.Start(ctx, connections, size, p.loop)
+}
+
+func (p *place) note(s string) {
+	if !slices.Contains(p.notes, s) {
+		p.notes = append(p.notes, s)
+	}
+}
