@@ -1,0 +1,321 @@
+package authn
+
+import (
+	"bytes"
+	"context"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/golang-jwt/jwt/v5"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/fairlead-ws/fairlead/session"
+)
+
+// MaxJWT is the longest token that a [JWT] reads, in bytes.
+const MaxJWT = 8192
+
+// MaxLeeway is the most that clocks may differ.
+const MaxLeeway = 30 * time.Second
+
+// JWTConfig says which tokens a [JWT] accepts. Exactly one of Secret and PublicKey is set.
+type JWTConfig struct {
+	Name       string   // of the verifier, Identity.Source and a metric's label; "" is "jwt"
+	Algorithms []string // nil is HS256; all must fit the key. Never taken from the token
+
+	Secret    []byte // for HS*, used as it is: at least as long as the hash
+	PublicKey []byte // for the others, PEM: see ParsePublicKeyPEM
+
+	Issuer   string // "" does not look at iss
+	Audience string // "" refuses a token that has aud: it is meant for somebody else
+
+	SubjectClaim string         // the user's primary key: a string or an integer; "" is "user_id"
+	NameClaim    string         // the user name, optional in a token; "" is "username"
+	GroupsClaim  string         // grants, a list of strings, optional in a token; "" is "groups"
+	Require      map[string]any // claims that must have this value: a string, a bool or an integer
+	Keep         []string       // claims that go into Identity.Claims, for Handlers; each costs memory per connection
+
+	AllowNoExpiry bool          // accept a token without exp
+	Leeway        time.Duration // for clocks that differ, at most MaxLeeway; it also prolongs Identity.Expires
+
+	Now        func() time.Time      // nil is time.Now
+	Registerer prometheus.Registerer // nil leaves the metric unregistered
+}
+
+// JWT verifies JSON Web Tokens (RFC 7519) that are signed (RFC 7515). It does not look users up: a token is good until it
+// expires. It is fixed after NewJWT and may be used by many goroutines.
+type JWT struct {
+	name      string
+	methods   []jwt.SigningMethod
+	key       any
+	validator *jwt.Validator // of the dates, aud and iss
+	audience  bool           // one is configured
+
+	subject, nameClaim, groups string
+	require                    []requirement
+	keep                       []string
+	leeway                     time.Duration
+	seconds                    authSeconds
+}
+
+// requirement is a claim with the value that it must have: the text of a string, or a JSON literal.
+type requirement struct {
+	claim, value string
+	isString     bool
+}
+
+// NewJWT checks the configuration and returns the verifier. An error never holds the key.
+func NewJWT(c JWTConfig) (*JWT, error) {
+	name, err := verifierName(c.Name, "jwt")
+	if err != nil {
+		return nil, err
+	}
+	v := &JWT{
+		name:      name,
+		audience:  c.Audience != "",
+		subject:   orDefault(c.SubjectClaim, "user_id"),
+		nameClaim: orDefault(c.NameClaim, "username"),
+		groups:    orDefault(c.GroupsClaim, "groups"),
+		keep:      slices.Clone(c.Keep),
+		leeway:    c.Leeway,
+	}
+	if v.methods, v.key, err = c.keys(); err == nil {
+		v.require, err = requirements(c.Require)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("authn: verifier %s: %w", name, err)
+	}
+	if c.Leeway < 0 || c.Leeway > MaxLeeway {
+		return nil, fmt.Errorf("authn: verifier %s: the leeway is %v: want 0 to %v", name, c.Leeway, MaxLeeway)
+	}
+	options := []jwt.ParserOption{jwt.WithIssuedAt(), jwt.WithLeeway(c.Leeway)}
+	if !c.AllowNoExpiry {
+		options = append(options, jwt.WithExpirationRequired())
+	}
+	if c.Issuer != "" {
+		options = append(options, jwt.WithIssuer(c.Issuer))
+	}
+	if c.Audience != "" {
+		options = append(options, jwt.WithAudience(c.Audience))
+	}
+	if c.Now != nil {
+		options = append(options, jwt.WithTimeFunc(c.Now))
+	}
+	v.validator = jwt.NewValidator(options...)
+	if v.seconds, err = newAuthSeconds(c.Registerer, name); err != nil {
+		return nil, err
+	}
+	return v, nil
+}
+
+// keys returns the algorithms and the key, checked to fit each other.
+func (c *JWTConfig) keys() (methods []jwt.SigningMethod, key any, err error) {
+	switch {
+	case len(c.Secret) > 0 && len(c.PublicKey) > 0:
+		return nil, nil, errors.New("it has a secret and a public key: want one of them")
+	case len(c.Secret) > 0:
+		if err = checkSecret(c.Secret); err != nil {
+			return nil, nil, err
+		}
+		key = slices.Clone(c.Secret)
+	case len(c.PublicKey) > 0:
+		if key, err = ParsePublicKeyPEM(c.PublicKey); err != nil {
+			return nil, nil, fmt.Errorf("public key: %w", err)
+		}
+	default:
+		return nil, nil, errors.New("it has no key: want a secret or a public key")
+	}
+	names := c.Algorithms
+	if len(names) == 0 {
+		names = []string{jwt.SigningMethodHS256.Name}
+	}
+	for _, name := range names {
+		m, err := algorithm(name)
+		if err == nil {
+			err = checkKey(m, key)
+		}
+		if err != nil {
+			return nil, nil, err
+		}
+		methods = append(methods, m)
+	}
+	return methods, key, nil
+}
+
+func requirements(want map[string]any) ([]requirement, error) {
+	list := make([]requirement, 0, len(want))
+	for _, claim := range slices.Sorted(maps.Keys(want)) {
+		r := requirement{claim: claim}
+		switch v := want[claim].(type) {
+		case string:
+			r.value, r.isString = v, true
+		case bool:
+			r.value = strconv.FormatBool(v)
+		case int:
+			r.value = strconv.Itoa(v)
+		case int64:
+			r.value = strconv.FormatInt(v, 10)
+		default:
+			return nil, fmt.Errorf("the required claim %q has a %T: want a string, a bool or an integer", claim, v)
+		}
+		list = append(list, r)
+	}
+	return list, nil
+}
+
+func orDefault(s, fallback string) string {
+	if s == "" {
+		return fallback
+	}
+	return s
+}
+
+// segment decodes the parts of a token. Strictly, so that no signature has a second spelling.
+var segment = base64.RawURLEncoding.Strict()
+
+// Verify implements [Verifier]. It does not block and never looks at ctx. No claim is read before the signature has been
+// checked. Beyond signature and dates it refuses what Django's libraries let pass: white space and padding in the token,
+// digits in quotes as a date, crit, and a token without exp unless the configuration allows it. The identity shares no
+// memory with the token. Nothing of what a token holds is in an error.
+func (v *JWT) Verify(_ context.Context, c Credential) (*session.Identity, error) {
+	defer v.seconds.since(time.Now())
+	if len(c.Value) > MaxJWT {
+		return nil, reject(ReasonMalformed, "jwt: the token is longer than "+strconv.Itoa(MaxJWT)+" bytes")
+	}
+	head, payload, signature, ok := decodeCompact(c.Value)
+	if !ok {
+		return nil, reject(ReasonMalformed, "jwt: want three parts of base64url, without padding")
+	}
+	var read claims
+	if !read.parse(head) {
+		return nil, reject(ReasonMalformed, "jwt: the header is no JSON object")
+	}
+	method, err := v.method(&read)
+	if err != nil {
+		return nil, err
+	}
+	text := c.Value[:bytes.LastIndexByte(c.Value, '.')]
+	if method.Verify(string(text), signature, v.key) != nil {
+		return nil, reject(ReasonBadSignature, "jwt: the signature is not of the configured key")
+	}
+	if !read.parse(payload) {
+		return nil, reject(ReasonMalformed, "jwt: the claims are no JSON object")
+	}
+	if err := v.validator.Validate(&read); err != nil {
+		return nil, invalid(err)
+	}
+	id, err := v.identity(&read)
+	if err != nil {
+		return nil, &Error{ErrRejected, ReasonBadClaims, err}
+	}
+	return id, nil
+}
+
+// decodeCompact decodes the three parts of a token (RFC 7515 section 7.1).
+func decodeCompact(b []byte) (head, payload, signature []byte, ok bool) {
+	if bytes.ContainsAny(b, "\r\n") { // the decoder would skip them
+		return nil, nil, nil, false
+	}
+	var parts [3][]byte
+	n, buf := 0, make([]byte, 0, len(b))
+	for part := range bytes.SplitSeq(b, []byte{'.'}) {
+		start := len(buf)
+		var err error
+		if buf, err = segment.AppendDecode(buf, part); err != nil || n == len(parts) {
+			return nil, nil, nil, false
+		}
+		parts[n] = buf[start:]
+		n++
+	}
+	return parts[0], parts[1], parts[2], n == len(parts)
+}
+
+// method returns the configured algorithm that a header names. It understands no extension (RFC 7515 section 4.1.11).
+func (v *JWT) method(header *claims) (jwt.SigningMethod, error) {
+	if _, ok := header.get("crit"); ok {
+		return nil, reject(ReasonBadAlgorithm, "jwt: the header has crit, and no extension is understood here")
+	}
+	alg, err := header.text("alg")
+	if err == nil {
+		for _, m := range v.methods {
+			if m.Alg() == alg {
+				return m, nil
+			}
+		}
+	}
+	return nil, reject(ReasonBadAlgorithm, "jwt: the token's algorithm is not configured")
+}
+
+// invalid says what the validator's err means in our words.
+func invalid(err error) error {
+	if e, ok := errors.AsType[*claimError](err); ok {
+		return &Error{ErrRejected, ReasonBadClaims, e}
+	}
+	switch {
+	case errors.Is(err, jwt.ErrTokenExpired):
+		return reject(ReasonExpired, "jwt: exp has passed")
+	case errors.Is(err, jwt.ErrTokenNotValidYet), errors.Is(err, jwt.ErrTokenUsedBeforeIssued):
+		return reject(ReasonNotYetValid, "jwt: nbf or iat is in the future")
+	case errors.Is(err, jwt.ErrTokenInvalidAudience):
+		return reject(ReasonBadClaims, "jwt: aud is not the configured audience")
+	case errors.Is(err, jwt.ErrTokenInvalidIssuer):
+		return reject(ReasonBadClaims, "jwt: iss is not the configured issuer")
+	default:
+		return reject(ReasonBadClaims, "jwt: exp, aud or iss is wanted and missing")
+	}
+}
+
+// identity reads what the parser left to us. The token is genuine and in date by now.
+func (v *JWT) identity(c *claims) (*session.Identity, error) {
+	if !v.audience {
+		if aud, err := c.GetAudience(); err != nil || len(aud) > 0 {
+			return nil, &claimError{"aud", "names an audience, and none is configured"}
+		}
+	}
+	for i := range v.require {
+		if !v.require[i].met(c) {
+			return nil, &claimError{v.require[i].claim, "does not have the required value"}
+		}
+	}
+	id := &session.Identity{Source: v.name}
+	var err error
+	if id.Subject, err = c.text(v.subject); err != nil {
+		return nil, err
+	}
+	if id.Subject == "" {
+		return nil, &claimError{v.subject, "is missing or empty, and says who the user is"}
+	}
+	if id.Name, err = c.text(v.nameClaim); err != nil {
+		return nil, err
+	}
+	if id.TokenID, err = c.text("jti"); err != nil {
+		return nil, err
+	}
+	if id.Grants, err = c.list(v.groups); err != nil {
+		return nil, err
+	}
+	if id.Claims, err = c.keep(v.keep); err != nil {
+		return nil, err
+	}
+	if exp, _ := c.date("exp"); exp != nil { // the parser has checked it
+		id.Expires = exp.Add(v.leeway)
+	}
+	if iat, _ := c.date("iat"); iat != nil {
+		id.IssuedAt = iat.Time
+	}
+	return id, nil
+}
+
+func (r *requirement) met(c *claims) bool {
+	raw, ok := c.get(r.claim)
+	if !ok || !r.isString || raw[0] != '"' {
+		return ok && !r.isString && string(raw) == r.value
+	}
+	s, ok := unquote(raw)
+	return ok && s == r.value
+}

@@ -1,0 +1,272 @@
+package authn
+
+import (
+	"bytes"
+	"encoding/json"
+	"math"
+	"strconv"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/golang-jwt/jwt/v5"
+)
+
+// claims is a JSON object, the header or the payload of a token, with its values not yet read. It is no struct with a field
+// for each, because encoding/json would let a claim "EXP" stand in for "exp", and no map, because that costs more than the
+// signature. It borrows the bytes that it was read from.
+type claims struct {
+	members []member
+	few     [10]member // where members begins
+}
+
+// member is one claim: its name, and its value as JSON.
+type member struct{ name, raw []byte }
+
+// parse reads b. It returns false unless b is one JSON object and nothing else.
+func (c *claims) parse(b []byte) bool {
+	if !json.Valid(b) {
+		return false
+	}
+	c.members = c.few[:0]
+	i := skipSpace(b, 0)
+	if b[i] != '{' {
+		return false
+	}
+	for i = skipSpace(b, i+1); b[i] != '}'; {
+		end := skipString(b, i)
+		name := b[i+1 : end-1]
+		if bytes.IndexByte(name, '\\') >= 0 {
+			var s string
+			if err := json.Unmarshal(b[i:end], &s); err != nil {
+				return false
+			}
+			name = []byte(s)
+		}
+		i = skipSpace(b, skipSpace(b, end)+1) // the colon
+		end = skipValue(b, i)
+		c.members = append(c.members, member{name, b[i:end]})
+		if i = skipSpace(b, end); b[i] == ',' {
+			i = skipSpace(b, i+1)
+		}
+	}
+	return true
+}
+
+// get returns the value of a claim as JSON. Of two with one name the last counts (RFC 7519 section 4).
+func (c *claims) get(name string) (raw []byte, ok bool) {
+	for i := len(c.members) - 1; i >= 0; i-- {
+		if string(c.members[i].name) == name {
+			return c.members[i].raw, true
+		}
+	}
+	return nil, false
+}
+
+// skipSpace returns where the white space from i ends.
+func skipSpace(b []byte, i int) int {
+	for b[i] == ' ' || b[i] == '\t' || b[i] == '\n' || b[i] == '\r' {
+		i++
+	}
+	return i
+}
+
+// skipString returns where the string that begins at i ends.
+func skipString(b []byte, i int) int {
+	for i++; b[i] != '"'; i++ {
+		if b[i] == '\\' {
+			i++
+		}
+	}
+	return i + 1
+}
+
+// skipValue returns where the value that begins at i ends, inside an object.
+func skipValue(b []byte, i int) int {
+	depth := 0
+	for {
+		switch b[i] {
+		case '"':
+			if i = skipString(b, i); depth == 0 {
+				return i
+			}
+			continue
+		case '{', '[':
+			depth++
+		case '}', ']':
+			if depth == 0 { // the end of a number or a literal, and of the object
+				return i
+			}
+			if depth--; depth == 0 {
+				return i + 1
+			}
+		case ',', ' ', '\t', '\n', '\r':
+			if depth == 0 {
+				return i
+			}
+		}
+		i++
+	}
+}
+
+// claimError says which claim is wrong, and how; never what it holds.
+type claimError struct{ claim, what string }
+
+func (e *claimError) Error() string { return "claim " + strconv.Quote(e.claim) + " " + e.what }
+
+// maxYear9999 is the last second that RFC 3339, and so the journal, can write. What is beyond is a time in milliseconds.
+const maxYear9999 = 253402300799
+
+// date reads a NumericDate: a JSON number, whole or not, of seconds (RFC 7519 section 2). Digits in quotes are none.
+func (c *claims) date(name string) (*jwt.NumericDate, error) {
+	raw, ok := c.get(name)
+	if !ok {
+		return nil, nil //nolint:nilnil // as jwt.Claims wants it: the claim is absent
+	}
+	f, err := strconv.ParseFloat(string(raw), 64)
+	switch {
+	case err != nil: // JSON was checked before, so it is a string, null or something with parts
+		return nil, &claimError{name, "is not a number"}
+	case math.Abs(f) > maxYear9999:
+		return nil, &claimError{name, "is beyond the year 9999: are they milliseconds?"}
+	}
+	sec, frac := math.Modf(f)
+	return &jwt.NumericDate{Time: time.Unix(int64(sec), int64(frac*1e9)).UTC()}, nil
+}
+
+// maxText bounds the texts of a token that an identity keeps, in bytes.
+const maxText = 256
+
+// text reads a claim that is a string, or an integer as its digits: 1 and "1" are the same user. It is "" where the claim
+// is absent or null. Everything else is an error: 1.0 or 1e0 would be a second spelling of a user, and control characters
+// go into no log and no query. The text is a copy.
+func (c *claims) text(name string) (string, error) {
+	raw, ok := c.get(name)
+	if !ok || string(raw) == "null" {
+		return "", nil
+	}
+	if raw[0] != '"' {
+		if !isInteger(raw) {
+			return "", &claimError{name, "is neither a string nor an integer"}
+		}
+		return bounded(name, string(raw))
+	}
+	s, ok := unquote(raw)
+	if !ok {
+		return "", &claimError{name, "is not valid Unicode"}
+	}
+	for i := range len(s) {
+		if s[i] < ' ' || s[i] == 0x7f {
+			return "", &claimError{name, "has a control character"}
+		}
+	}
+	return bounded(name, s)
+}
+
+func bounded(name, s string) (string, error) {
+	if len(s) > maxText {
+		return "", &claimError{name, "is longer than " + strconv.Itoa(maxText) + " bytes"}
+	}
+	return s, nil
+}
+
+// isInteger reports whether a JSON number has one spelling only: no fraction, no exponent, no minus zero.
+func isInteger(raw []byte) bool {
+	digits := bytes.TrimPrefix(raw, []byte("-"))
+	for _, c := range digits {
+		if c < '0' || c > '9' {
+			return false
+		}
+	}
+	return len(digits) > 0 && string(raw) != "-0"
+}
+
+// unquote reads a JSON string. ok is false where it is not Unicode: raw bytes that are no UTF-8, half of a surrogate pair,
+// or the character that stands for either, since any of them would make one name of two.
+func unquote(raw []byte) (s string, ok bool) {
+	if bytes.IndexByte(raw, '\\') < 0 {
+		s = string(raw[1 : len(raw)-1])
+		return s, utf8.ValidString(s) && !strings.ContainsRune(s, utf8.RuneError)
+	}
+	if err := json.Unmarshal(raw, &s); err != nil {
+		return "", false
+	}
+	return s, !strings.ContainsRune(s, utf8.RuneError)
+}
+
+// list reads a claim that is a list of strings. It is nil where the claim is absent or null.
+func (c *claims) list(name string) ([]string, error) {
+	raw, ok := c.get(name)
+	if !ok {
+		return nil, nil
+	}
+	var list []string
+	if err := json.Unmarshal(raw, &list); err != nil {
+		return nil, &claimError{name, "is not a list of strings"}
+	}
+	for _, s := range list {
+		if len(s) > maxText {
+			return nil, &claimError{name, "has an entry longer than " + strconv.Itoa(maxText) + " bytes"}
+		}
+	}
+	if len(list) == 0 {
+		return nil, nil
+	}
+	return list, nil
+}
+
+// keep reads the named claims as encoding/json does, numbers as json.Number. It is nil where there is none of them.
+func (c *claims) keep(names []string) (map[string]any, error) {
+	var kept map[string]any
+	for _, name := range names {
+		raw, ok := c.get(name)
+		if !ok {
+			continue
+		}
+		dec := json.NewDecoder(bytes.NewReader(raw))
+		dec.UseNumber()
+		var v any
+		if err := dec.Decode(&v); err != nil {
+			return nil, &claimError{name, "cannot be read"}
+		}
+		if kept == nil {
+			kept = make(map[string]any, len(names))
+		}
+		kept[name] = v
+	}
+	return kept, nil
+}
+
+// GetExpirationTime implements [jwt.Claims].
+func (c *claims) GetExpirationTime() (*jwt.NumericDate, error) { return c.date("exp") }
+
+// GetNotBefore implements [jwt.Claims].
+func (c *claims) GetNotBefore() (*jwt.NumericDate, error) { return c.date("nbf") }
+
+// GetIssuedAt implements [jwt.Claims].
+func (c *claims) GetIssuedAt() (*jwt.NumericDate, error) { return c.date("iat") }
+
+// GetIssuer implements [jwt.Claims]. It is only asked where an issuer is configured.
+func (c *claims) GetIssuer() (string, error) { return c.text("iss") }
+
+// GetSubject implements [jwt.Claims]. Which claim is the subject is ours to say, so this one is not looked at.
+func (c *claims) GetSubject() (string, error) { return "", nil }
+
+// GetAudience implements [jwt.Claims]: one string or a list of them (RFC 7519 section 4.1.3).
+func (c *claims) GetAudience() (jwt.ClaimStrings, error) {
+	raw, ok := c.get("aud")
+	if !ok || string(raw) == "null" {
+		return nil, nil
+	}
+	if raw[0] == '"' {
+		s, ok := unquote(raw)
+		if !ok {
+			return nil, &claimError{"aud", "is not valid Unicode"}
+		}
+		if s == "" { // as PyJWT has it: nobody is meant
+			return nil, nil
+		}
+		return jwt.ClaimStrings{s}, nil
+	}
+	return c.list("aud")
+}
