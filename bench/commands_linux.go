@@ -17,7 +17,7 @@ var (
 
 	handshake = trial.Handshake{Connections: 3000, Rounds: 7, Window: 64, Via: wire.ViaHeader}
 
-	fanout = trial.Fanout{Members: 5000, Size: 128, Rate: 10, Messages: 50, Pairs: 7, Reading: crowd.Discard}
+	fanout = trial.Fanout{Members: 5000, Size: 128, Rate: 10, Messages: 20, Pairs: 15, Reading: crowd.Discard}
 
 	flood = trial.Flood{
 		Members: 5000, Size: 128, Senders: 1, Window: 256, Duration: 3 * time.Second, Runs: 5, Reading: crowd.Discard,

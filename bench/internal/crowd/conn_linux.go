@@ -176,7 +176,9 @@ func (c *Crowd) leave(at *conn, how Leaving) {
 		c.send(at, wire.AppendFrame(nil, wire.Close, []byte{0x03, 0xE8}))
 		return
 	case Reset:
-		unix.SetsockoptLinger(at.fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1})
+		if err := unix.SetsockoptLinger(at.fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1}); err != nil {
+			c.counts.Error = fmt.Sprintf("connection %d: SO_LINGER: %v", at.number, err) // it leaves by a FIN then
+		}
 	}
 	c.drop(at)
 	c.job.settled(c, at, leaving, nil)

@@ -46,7 +46,7 @@ type job interface {
 
 const (
 	longestWait   = 100 * time.Millisecond
-	progressEvery = 500 * time.Millisecond
+	progressEvery = 2 * time.Second
 	wakeIndex     = -1
 )
 
@@ -64,7 +64,7 @@ func New() (*Crowd, error) {
 	c := &Crowd{
 		epoll: epoll, wake: wake, base: time.Now(),
 		buffer: make([]byte, 256<<10), events: make([]unix.EpollEvent, 1024),
-		latency: hdrhistogram.New(1, int64(time.Minute), 3),
+		latency: newHistogram(),
 	}
 	c.counts.Codes = map[int]int{}
 	if err := unix.EpollCtl(epoll, unix.EPOLL_CTL_ADD, wake, &unix.EpollEvent{Events: unix.EPOLLIN, Fd: wakeIndex}); err != nil {
@@ -130,7 +130,7 @@ func (c *Crowd) ring() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if !c.over {
-		unix.Write(c.wake, []byte{1, 0, 0, 0, 0, 0, 0, 0})
+		_, _ = unix.Write(c.wake, []byte{1, 0, 0, 0, 0, 0, 0, 0})
 	}
 }
 
@@ -215,7 +215,7 @@ func (c *Crowd) poll(until int64) error {
 	for _, e := range c.events[:max(0, n)] {
 		if e.Fd == wakeIndex {
 			var b [8]byte
-			unix.Read(c.wake, b[:])
+			_, _ = unix.Read(c.wake, b[:])
 			continue
 		}
 		at := &c.conns[e.Fd]

@@ -359,7 +359,7 @@ func TestStart(t *testing.T) {
 		t.Errorf("the crowd's process is %d", c.PID())
 	}
 	mustOpen(t, c, opening(s, 5))
-	if _, err := c.Publish(Publish{Senders: 1, Size: 64, Messages: 12, Rate: 10, Drain: time.Second}); err != nil || told == 0 {
+	if _, err := c.Publish(Publish{Senders: 1, Size: 64, Messages: 25, Rate: 10, Drain: time.Second}); err != nil || told == 0 {
 		t.Errorf("publish: %v, %d lines of progress", err, told)
 	}
 	if err := c.Quit(); err != nil {

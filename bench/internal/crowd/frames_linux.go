@@ -52,7 +52,7 @@ func (c *Crowd) frame(at *conn, h wire.Header, payload []byte) {
 // message counts a message of the crowd.
 func (c *Crowd) message(at *conn, s stamp) {
 	c.counts.Messages++
-	c.latency.RecordValue(max(1, min(c.now()-s.at, int64(time.Minute))))
+	record(c.latency, c.now()-s.at)
 	if at.last == nil {
 		at.last = map[uint16]uint32{}
 	}
@@ -65,6 +65,15 @@ func (c *Crowd) message(at *conn, s stamp) {
 		c.counts.Gaps += int64(s.number - last - 1)
 	}
 	at.last[s.sender] = s.number
+}
+
+// longestLatency is what a histogram can hold; what takes longer counts as that.
+const longestLatency = time.Minute
+
+func newHistogram() *hdrhistogram.Histogram { return hdrhistogram.New(1, int64(longestLatency), 3) }
+
+func record(h *hdrhistogram.Histogram, ns int64) {
+	_ = h.RecordValue(max(1, min(ns, int64(longestLatency)))) // within its range
 }
 
 func quantiles(h *hdrhistogram.Histogram) Quantiles {

@@ -53,7 +53,7 @@ func (c *Crowd) beginOpen(o Open) (job, error) {
 		c.conns = c.conns[:0]
 	}
 	j := &openJob{
-		Open: o, from: len(c.conns), to: len(c.conns) + o.Connections, latency: hdrhistogram.New(1, int64(time.Minute), 3),
+		Open: o, from: len(c.conns), to: len(c.conns) + o.Connections, latency: newHistogram(),
 		peer: unix.SockaddrInet4{Port: int(addr.Port()), Addr: addr.Addr().As4()},
 	}
 	j.next, j.Status = j.from, map[int]int{}
@@ -166,7 +166,7 @@ func (j *openJob) settled(c *Crowd, at *conn, was state, err error) {
 	default:
 		j.Opened.Open++
 	}
-	j.latency.RecordValue(max(1, min(j.moved-at.begun, int64(time.Minute))))
+	record(j.latency, j.moved-at.begun)
 }
 
 func (j *openJob) progress(*Crowd) string {

@@ -94,7 +94,7 @@ func New(public, internal string, cfg Config) (*Server, error) {
 	mux.HandleFunc("GET /readyz", func(http.ResponseWriter, *http.Request) {})
 	mux.HandleFunc("GET /metrics", s.metrics)
 	s.internal = &http.Server{Handler: mux}
-	s.wg.Go(func() { s.internal.Serve(il) })
+	s.wg.Go(func() { _ = s.internal.Serve(il) })
 	s.wg.Go(s.accept)
 	return s, nil
 }
@@ -157,7 +157,7 @@ func (s *Server) serve(conn net.Conn) {
 	if err != nil {
 		s.refused.Add(1)
 		if s.cfg.Hang {
-			conn.Read(make([]byte, 1)) // until the client goes
+			_, _ = conn.Read(make([]byte, 1)) // until the client goes
 		}
 		return
 	}
@@ -188,7 +188,7 @@ func (s *Server) serve(conn net.Conn) {
 		ws.Cipher(payload, h.Mask, 0)
 		switch h.OpCode {
 		case ws.OpClose:
-			wsutil.WriteServerMessage(conn, ws.OpClose, payload)
+			_ = wsutil.WriteServerMessage(conn, ws.OpClose, payload)
 			return
 		case ws.OpPong:
 			s.pongs.Add(1)
@@ -210,9 +210,12 @@ func readFull(conn net.Conn, b []byte) (n int, err error) {
 func (m *member) write(timeout time.Duration) func() {
 	return func() {
 		for b := range m.queue {
-			m.conn.SetWriteDeadline(time.Now().Add(timeout))
-			if _, err := m.conn.Write(b); err != nil {
-				m.conn.(*net.TCPConn).SetLinger(0)
+			err := m.conn.SetWriteDeadline(time.Now().Add(timeout))
+			if err == nil {
+				_, err = m.conn.Write(b)
+			}
+			if err != nil {
+				_ = m.conn.(*net.TCPConn).SetLinger(0)
 				m.conn.Close()
 			}
 		}

@@ -95,14 +95,6 @@ func parseSlab(b []byte) (int64, error) {
 	return 0, fmt.Errorf("%w: meminfo has no Slab", ErrFormat)
 }
 
-// Machine describes where a figure comes from.
-type Machine struct {
-	Kernel string `json:"kernel"`
-	Model  string `json:"processor"`
-	CPUs   int    `json:"cpus"`
-	Memory int64  `json:"memory_bytes"`
-}
-
 // ReadMachine describes this machine. What cannot be read stays empty.
 func ReadMachine() Machine {
 	m := Machine{CPUs: runtime.NumCPU()}

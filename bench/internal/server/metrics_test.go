@@ -61,7 +61,7 @@ func TestReadMetrics(t *testing.T) {
 	status := http.StatusOK
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		w.WriteHeader(status)
-		w.Write([]byte(exposition))
+		_, _ = w.Write([]byte(exposition))
 	}))
 	if m, err := ReadMetrics(t.Context(), s.URL); err != nil || m["go_goroutines"] != 15012 {
 		t.Errorf("got %v, %v", m, err)

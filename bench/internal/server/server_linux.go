@@ -79,7 +79,7 @@ func Start(ctx context.Context, dir, program string, cfg Config) (*Server, error
 		close(s.done)
 	}()
 	if err := s.ready(ctx); err != nil {
-		s.cmd.Process.Kill()
+		_ = s.cmd.Process.Kill()
 		<-s.done
 		return nil, err
 	}
@@ -149,11 +149,11 @@ func (s *Server) Stop() error {
 		return fmt.Errorf("the server had ended before: %w\n%s", s.err, s.LogTail())
 	default:
 	}
-	s.cmd.Process.Signal(syscall.SIGTERM)
+	_ = s.cmd.Process.Signal(syscall.SIGTERM) // it may have ended just now
 	select {
 	case <-s.done:
 	case <-time.After(stopTimeout):
-		s.cmd.Process.Kill()
+		_ = s.cmd.Process.Kill()
 		<-s.done
 	}
 	return nil

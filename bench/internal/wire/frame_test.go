@@ -20,14 +20,16 @@ func TestAppendFrame(t *testing.T) {
 			if !bytes.HasPrefix(raw, []byte("before")) {
 				t.Fatalf("AppendFrame does not append: %.20q", raw)
 			}
-			f, err := ws.ReadFrame(bytes.NewReader(raw[len("before"):]))
+			r := bytes.NewReader(raw[len("before"):])
+			h, err := ws.ReadHeader(r)
 			if err != nil {
 				t.Fatalf("opcode %d, %d bytes: %v", op, n, err)
 			}
-			if !f.Header.Masked || !f.Header.Fin || byte(f.Header.OpCode) != byte(op) {
-				t.Errorf("opcode %d, %d bytes: header %+v", op, n, f.Header)
+			if !h.Masked || !h.Fin || byte(h.OpCode) != byte(op) || int(h.Length) != n || r.Len() != n {
+				t.Errorf("opcode %d, %d bytes: header %+v and %d bytes", op, n, h, r.Len())
 			}
-			if got := ws.UnmaskFrame(f).Payload; !bytes.Equal(got, payload) {
+			got := raw[len(raw)-n:]
+			if ws.Cipher(got, h.Mask, 0); !bytes.Equal(got, payload) {
 				t.Errorf("opcode %d, %d bytes: payload %.40q", op, n, got)
 			}
 		}
