@@ -110,6 +110,9 @@ func TestExample(t *testing.T) {
 	if again := Example(); again == text {
 		t.Error("two examples have the same secret")
 	}
+	if !strings.Contains(text, "FAIRLEAD_VERIFIER_JWT_SECRET.") {
+		t.Error("the secret stands where it does not belong")
+	}
 	if s := l.Verifiers[1].Secret; len(s) < 32 || strings.Contains(text, "SECRET\"") {
 		t.Errorf("the secret is %q", s)
 	}

@@ -81,7 +81,7 @@ func (l *Loaded) checkNATS() {
 // checkNATSURL never quotes the URL: it may have a password.
 func (l *Loaded) checkNATSURL(s string) {
 	u, err := url.Parse(s)
-	if err != nil || u.Host == "" || !contains("nats,tls,ws,wss", u.Scheme) {
+	if err != nil || u.Host == "" || !contains("nats,tls", u.Scheme) {
 		l.add("nats.url", "want URLs like nats://HOST:4222 or tls://HOST:4222, with commas between")
 	}
 }
@@ -96,7 +96,7 @@ func (l *Loaded) checkLimits() {
 	}{
 		{"limits.handshakes", int64(c.Handshakes), 1, 1 << 20},
 		{"limits.head_bytes", int64(c.HeadBytes), 1 << 10, 1 << 20},
-		{"limits.message_bytes", int64(c.MessageBytes), 1, 1 << 30},
+		{"limits.message_bytes", int64(c.MessageBytes), 1, 64 << 20},
 		{"limits.outbox_bytes", int64(c.OutboxBytes), 1, math.MaxInt64},
 	} {
 		if k.value < k.min || k.value > k.max {

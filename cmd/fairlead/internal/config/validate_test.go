@@ -59,7 +59,7 @@ func TestProblems(t *testing.T) {
 			"[limits]\nhead_bytes = 1\nmessage_bytes = 0\noutbox_bytes = 0\n[drain]\nwindow = \"-1s\"",
 			[]string{
 				"FILE:2: limits.head_bytes: is 1; want 1024 to 1048576",
-				"FILE:3: limits.message_bytes: is 0; want 1 to 1073741824",
+				"FILE:3: limits.message_bytes: is 0; want 1 to 67108864",
 				"FILE:4: limits.outbox_bytes: is 0; want at least 1",
 				"FILE:6: drain.window: is negative; want 0 or more",
 			},
