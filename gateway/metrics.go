@@ -1,0 +1,57 @@
+package gateway
+
+import (
+	"fmt"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// metrics are what the gateway counts. They are fixed after newMetrics; all may be used by many goroutines.
+type metrics struct {
+	handshakes   [numReasons]prometheus.Counter
+	seconds      prometheus.Histogram
+	inFlight     prometheus.Gauge
+	acceptErrors prometheus.Counter
+}
+
+// newMetrics makes the metrics and registers them with r, unless it is nil.
+func newMetrics(r prometheus.Registerer) (*metrics, error) {
+	handshakes := prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "fairlead_handshakes_total",
+		Help: "Handshakes that ended, by result (accepted, refused) and reason. Refused with client_gone: the client left before its request was complete, as TCP health checks do.",
+	}, []string{"result", "reason"})
+	m := &metrics{
+		seconds: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name: "fairlead_handshake_seconds",
+			Help: "Time from accepting a connection to its actor or its refusal, of handshakes whose request came in full.",
+			Buckets: []float64{
+				100e-6, 250e-6, 500e-6, 1e-3, 2.5e-3, 5e-3, 10e-3, 25e-3, 50e-3, 100e-3, 250e-3, 500e-3, 1, 2.5, 5,
+			},
+			NativeHistogramBucketFactor: 1.1,
+		}),
+		inFlight: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "fairlead_handshakes_in_flight",
+			Help: "Handshakes that are going on. At the limit, new connections wait in the kernel.",
+		}),
+		acceptErrors: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "fairlead_accept_errors_total",
+			Help: "Times that the kernel gave an error instead of a new connection, such as too many open files.",
+		}),
+	}
+	for i := range m.handshakes {
+		result := "refused"
+		if reason(i) == reasonOK {
+			result = "accepted"
+		}
+		m.handshakes[i] = handshakes.WithLabelValues(result, reason(i).String())
+	}
+	if r == nil {
+		return m, nil
+	}
+	for _, c := range []prometheus.Collector{handshakes, m.seconds, m.inFlight, m.acceptErrors} {
+		if err := r.Register(c); err != nil {
+			return nil, fmt.Errorf("gateway: %w", err)
+		}
+	}
+	return m, nil
+}
