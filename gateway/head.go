@@ -49,7 +49,7 @@ type head struct {
 // answer at once and not at the deadline. The errors are those of this package: a *[reasonError] with the refusal, and
 // [errGone] when the client left. r's deadline makes it errHeadTimeout.
 func (h *head) read(r io.Reader) error {
-	h.lent = h.pool.small.Get().(*[]byte)
+	h.lend()
 	for {
 		n, err := r.Read((*h.lent)[h.n:])
 		h.n += n
@@ -109,7 +109,14 @@ func (h *head) bytes() []byte { return (*h.lent)[:h.end] }
 func (h *head) pending() []byte { return (*h.lent)[h.end:h.n:h.n] }
 
 // buffer returns the whole buffer for another use, once nobody needs the head any more. It dies with release.
-func (h *head) buffer() []byte { return *h.lent }
+func (h *head) buffer() []byte {
+	if h.lent == nil {
+		h.lend()
+	}
+	return *h.lent
+}
+
+func (h *head) lend() { h.lent = h.pool.small.Get().(*[]byte) }
 
 // release gives the buffer back. It is idempotent.
 func (h *head) release() {

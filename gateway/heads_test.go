@@ -119,7 +119,7 @@ func headCases() []headCase {
 		{"bare LF behind the request line", "GET / HTTP/1.1\nHost: h\r\n\r\n", errBareLF},
 		{"bare LF behind a field", "GET / HTTP/1.1\r\nHost: h\nX: y\r\n\r\n", errBareLF},
 		{"bare LF in the end", "GET / HTTP/1.1\r\nHost: h\r\n\n", errBareLF},
-		{"LF alone", "\n", errBareLF},
+		{"LF alone", "\n", errRequestLine},
 		{"bare CR in a value", withLines("X: a\rb"), errFieldValue},
 		{"CR twice", withLines("X: a\r"), errFieldValue},
 		{"NUL in a value", withLines("X: a\x00b"), errFieldValue},

@@ -59,10 +59,10 @@ type upgrade struct {
 // The error is always a *[reasonError].
 func parseHead(b []byte, r *authn.Request, u *upgrade) error {
 	i := bytes.IndexByte(b, '\n')
-	if i < 0 {
+	if i <= 0 {
 		return errRequestLine
 	}
-	if i == 0 || b[i-1] != '\r' {
+	if b[i-1] != '\r' {
 		return errBareLF
 	}
 	if err := parseRequestLine(b[:i-1], r); err != nil {
@@ -321,11 +321,9 @@ func equalFold(b []byte, s string) bool {
 // isHost reports whether v is a host with an optional port, as RFC 9112 section 3.2 and RFC 3986 section 3.2.2 define
 // them, but for two that no client sends: a port without digits, and an address of a future version of IP.
 func isHost(v []byte) bool {
-	host, port := v, []byte(nil)
-	i := bytes.LastIndexByte(v, ':')
-	if i >= 0 && bytes.IndexByte(v[i:], ']') < 0 {
-		host, port = v[:i], v[i+1:]
-		if !isPort(port) {
+	host := v
+	if i := bytes.LastIndexByte(v, ':'); i >= 0 && bytes.IndexByte(v[i:], ']') < 0 {
+		if host = v[:i]; !isPort(v[i+1:]) {
 			return false
 		}
 	}

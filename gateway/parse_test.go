@@ -157,7 +157,7 @@ func FuzzHead(f *testing.F) {
 		if bytes.IndexByte(b[:bytes.IndexByte(b, '\n')], '?') >= 0 {
 			uri += "?" + string(r.RawQuery)
 		}
-		if theirs.Method != "GET" || theirs.RequestURI != uri || theirs.Host != string(r.Host) || theirs.ProtoMinor != 1 {
+		if theirs.Method != http.MethodGet || theirs.RequestURI != uri || theirs.Host != string(r.Host) || theirs.ProtoMinor != 1 {
 			t.Fatalf("they read %s %q of %q, we GET %q of %q", theirs.Method, theirs.RequestURI, theirs.Host, uri, r.Host)
 		}
 		if theirs.ContentLength > 0 || len(theirs.TransferEncoding) > 0 {
