@@ -1,0 +1,188 @@
+package authn
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/fairlead-ws/fairlead/session"
+)
+
+// SQLConfig says what to ask whom.
+type SQLConfig struct {
+	Name string // of the authorizer, for errors; "" is "sql"
+	DSN  string // sqlite:PATH or postgres://…; give it a role that may only read
+	// Query is one SELECT; at least one row means yes, whatever is in it, so SELECT EXISTS(…) is refused. Its placeholders
+	// are :user (Identity.Subject), :name (Identity.Name), :group (the group to join), :category and :id (the path's
+	// parameter of that name, or its group.category and group.id, or those of the group to join) and the PathParams.
+	// LIMIT 1 spares a long answer.
+	Query string
+	// Params says how the texts are bound: "text" (also where nothing is said), "int" or "uuid".
+	Params map[string]string
+	// PathParams are the further path parameters of the routes that use this authorizer.
+	PathParams []string
+	Timeout    time.Duration // for one question; 0 is DefaultTimeout
+	MaxConns   int           // 0 is DefaultMaxConns
+}
+
+// SQL is the authorizer that asks the application's own tables. It may be used by many goroutines.
+type SQL struct {
+	// Fixed after NewSQL.
+	name     string
+	dialect  dialect
+	bindings []binding // in the order of the query's placeholders
+	asksWho  bool      // the query has :user or :name
+	db       database
+}
+
+// binding is one placeholder.
+type binding struct{ name, kind string }
+
+var (
+	ownPlaceholders = []string{"user", "name", "group", "category", "id"}
+	kinds           = []string{"text", "int", "uuid"}
+)
+
+// NewSQL checks the configuration and returns the authorizer. It does not fail because a server is down; the file of
+// SQLite must be there. Errors hold no password of the DSN. Close releases what it holds.
+func NewSQL(c SQLConfig) (*SQL, error) {
+	a := &SQL{name: orDefault(c.Name, "sql")}
+	if err := a.prepare(c); err != nil {
+		return nil, fmt.Errorf("authn: authorizer %s: %w", a.name, err)
+	}
+	return a, nil
+}
+
+func (a *SQL) prepare(c SQLConfig) (err error) {
+	if a.dialect, err = dialectOf(c.DSN); err != nil {
+		return err
+	}
+	query, err := parseQuery(c.Query, a.dialect)
+	if err != nil {
+		return fmt.Errorf("the query: %w", err)
+	}
+	for _, name := range c.PathParams {
+		if name == "user" || name == "name" {
+			return fmt.Errorf("a path parameter called %q would hide the placeholder :%s", name, name)
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(c.Params)) {
+		if !slices.Contains(query.names, name) {
+			return fmt.Errorf("params has %q, and the query has no :%s", name, name)
+		}
+		if !slices.Contains(kinds, c.Params[name]) {
+			return fmt.Errorf("params binds %q as %q: want %s", name, c.Params[name], strings.Join(kinds, ", "))
+		}
+	}
+	for _, name := range query.names {
+		if !slices.Contains(ownPlaceholders, name) && !slices.Contains(c.PathParams, name) {
+			known := append(slices.Clone(ownPlaceholders), c.PathParams...)
+			return fmt.Errorf("the query has :%s, which is nothing here: want :%s", name, strings.Join(known, ", :"))
+		}
+		a.asksWho = a.asksWho || name == "user" || name == "name"
+		a.bindings = append(a.bindings, binding{name, orDefault(c.Params[name], "text")})
+	}
+	a.db, err = openDatabase(context.Background(), databaseConfig{c.DSN, c.Timeout, c.MaxConns}, query.text)
+	return err
+}
+
+// Authorize implements [Authorizer]. It blocks until the database has answered, for the configured timeout at most. A value
+// that is missing or cannot be bound as its type is forbidden with [ReasonBadParameter] and without a question, and so is
+// one that the column's type cannot hold. An anonymous client is forbidden where the query asks who it is.
+func (a *SQL) Authorize(ctx context.Context, id *session.Identity, g session.Group, p Params) error {
+	if a.asksWho && id.Anonymous {
+		return forbid(ReasonForbidden, a.name+": the client is anonymous, and the query asks for a user")
+	}
+	args := make([]any, len(a.bindings))
+	for i, b := range a.bindings {
+		value, ok := lookUp(b.name, id, g, p)
+		if !ok {
+			return forbid(ReasonBadParameter, a.name+": the path has no :"+b.name)
+		}
+		if args[i], ok = a.bind(value, b.kind); !ok {
+			return forbid(ReasonBadParameter, a.name+": :"+b.name+" is no "+b.kind)
+		}
+	}
+	switch found, err := a.db.first(ctx, args); {
+	case errors.Is(err, errValue):
+		return &Error{ErrForbidden, ReasonBadParameter, fmt.Errorf("%s: %w", a.name, err)}
+	case err != nil:
+		return &Error{ErrUnavailable, ReasonAuthorizerUnavailable, fmt.Errorf("%s: %w", a.name, err)}
+	case !found:
+		return &Error{ErrForbidden, ReasonForbidden, fmt.Errorf("%s: no row allows group %s", a.name, g)}
+	}
+	return nil
+}
+
+// lookUp returns what a placeholder stands for.
+func lookUp(name string, id *session.Identity, g session.Group, p Params) (value string, ok bool) {
+	switch name {
+	case "user":
+		return id.Subject, true
+	case "name":
+		return id.Name, true
+	case "group":
+		return g.String(), true
+	}
+	if value, ok = p.Get(name); ok || name != "category" && name != "id" {
+		return value, ok
+	}
+	if value, ok = p.Get("group." + name); ok {
+		return value, true
+	}
+	category, number, ok := g.Split()
+	if name == "category" {
+		return category, ok
+	}
+	return number, ok
+}
+
+// bind returns the argument for the driver. PostgreSQL gets texts and infers their types; SQLite compares by storage class,
+// so it gets integers, and a UUID in the form in which Django stores it there.
+func (a *SQL) bind(value, kind string) (arg any, ok bool) {
+	switch kind {
+	case "int":
+		n, err := strconv.ParseInt(value, 10, 64)
+		if err != nil || value[0] == '+' {
+			return nil, false
+		}
+		if a.dialect == sqlite {
+			return n, true
+		}
+		return strconv.FormatInt(n, 10), true
+	case "uuid":
+		return parseUUID(value, a.dialect.dashedUUID)
+	default:
+		return value, utf8.ValidString(value) && strings.IndexByte(value, 0) < 0
+	}
+}
+
+// parseUUID reads 32 hexadecimal digits, with dashes as RFC 9562 section 4 puts them or without any, and returns them in
+// lower case.
+func parseUUID(s string, dashed bool) (uuid string, ok bool) {
+	if len(s) == 36 && s[8] == '-' && s[13] == '-' && s[18] == '-' && s[23] == '-' {
+		s = s[:8] + s[9:13] + s[14:18] + s[19:23] + s[24:]
+	}
+	if len(s) != 32 {
+		return "", false
+	}
+	for i := range len(s) {
+		if _, ok := unhex(s[i]); !ok {
+			return "", false
+		}
+	}
+	s = strings.ToLower(s)
+	if dashed {
+		s = s[:8] + "-" + s[8:12] + "-" + s[12:16] + "-" + s[16:20] + "-" + s[20:]
+	}
+	return s, true
+}
+
+// Close releases the connections. Questions under way become [ErrUnavailable]. It may be called again.
+func (a *SQL) Close() error { return a.db.close() }

@@ -1,0 +1,241 @@
+package authn
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// sqlQuery is a query whose placeholders were found and rewritten for a driver.
+type sqlQuery struct {
+	text  string
+	names []string // of the placeholders, in the order of the driver's arguments; a name may come again
+}
+
+// parseQuery rewrites every :name outside of strings, quoted names and comments to what the dialect's driver wants; a cast
+// (::int) is none. It refuses what could only be a mistake: more than one statement, a placeholder in the driver's own
+// form, something left open, and a query that has a row whatever is in the tables.
+func parseQuery(query string, d dialect) (sqlQuery, error) {
+	p := queryParser{dialect: d, rest: query}
+	for p.rest != "" {
+		if err := p.token(); err != nil {
+			return sqlQuery{}, err
+		}
+	}
+	if err := p.check(); err != nil {
+		return sqlQuery{}, err
+	}
+	return sqlQuery{text: strings.TrimSpace(p.out.String()), names: p.names}, nil
+}
+
+// queryParser reads a query token by token, and copies all but placeholders to out.
+type queryParser struct {
+	dialect dialect
+	rest    string
+	out     strings.Builder
+	names   []string
+	depth   int      // of parentheses
+	words   []string // outside of parentheses, in lower case; "(" for each that opens there
+	ended   bool     // a semicolon came
+}
+
+var errOpen = errors.New("a quote or a comment is left open")
+
+func (p *queryParser) token() error {
+	c := p.rest[0]
+	switch {
+	case c == 0:
+		return errors.New("it holds a NUL")
+	case c == ' ' || '\t' <= c && c <= '\r':
+		p.copy(1)
+		return nil
+	case strings.HasPrefix(p.rest, "--"):
+		n := strings.IndexByte(p.rest, '\n')
+		if n < 0 {
+			n = len(p.rest) - 1
+		}
+		p.copy(n + 1)
+		return nil
+	case strings.HasPrefix(p.rest, "/*"):
+		return p.comment()
+	case p.ended:
+		return errors.New("it has more than one statement")
+	case isWordStart(c):
+		return p.word()
+	}
+	switch c {
+	case '\'', '"':
+		return p.quoted(c, false)
+	case '`':
+		if p.dialect == sqlite {
+			return p.quoted('`', false)
+		}
+	case '[':
+		if p.dialect == sqlite {
+			return p.quoted(']', false)
+		}
+	case '$', '?', '@':
+		return p.driverPlaceholder(c)
+	case ':':
+		return p.placeholder()
+	case '(':
+		if p.depth == 0 {
+			p.words = append(p.words, "(")
+		}
+		p.depth++
+	case ')':
+		p.depth--
+	case ';':
+		p.ended = true
+		p.rest = p.rest[1:]
+		return nil
+	}
+	p.copy(1)
+	return nil
+}
+
+func (p *queryParser) copy(n int) {
+	p.out.WriteString(p.rest[:n])
+	p.rest = p.rest[n:]
+}
+
+// comment copies a comment. Those of PostgreSQL nest.
+func (p *queryParser) comment() error {
+	depth := 1
+	for i := 2; i+1 < len(p.rest); i++ {
+		switch p.rest[i : i+2] {
+		case "/*":
+			if p.dialect == postgres {
+				depth++
+				i++
+			}
+		case "*/":
+			depth--
+			i++
+			if depth == 0 {
+				p.copy(i + 1)
+				return nil
+			}
+		}
+	}
+	return errOpen
+}
+
+// quoted copies up to the closing quote. Doubled, it stands for itself; behind a backslash too, where escapes are on.
+func (p *queryParser) quoted(closing byte, escapes bool) error {
+	for i := 1; i < len(p.rest); i++ {
+		switch {
+		case escapes && p.rest[i] == '\\':
+			i++
+		case p.rest[i] != closing:
+		case closing != ']' && i+1 < len(p.rest) && p.rest[i+1] == closing:
+			i++
+		default:
+			p.copy(i + 1)
+			return nil
+		}
+	}
+	return errOpen
+}
+
+// word copies a keyword, a name or a number, and the string behind it where the word is PostgreSQL's E.
+func (p *queryParser) word() error {
+	n := 1
+	for n < len(p.rest) && (isWordStart(p.rest[n]) || p.rest[n] == '$') {
+		n++
+	}
+	word := strings.ToLower(p.rest[:n])
+	if p.depth == 0 {
+		p.words = append(p.words, word)
+	}
+	p.copy(n)
+	if word == "e" && p.dialect == postgres && strings.HasPrefix(p.rest, "'") {
+		return p.quoted('\'', true)
+	}
+	return nil
+}
+
+// driverPlaceholder copies a $-quoted string, or an operator of PostgreSQL, and refuses a placeholder.
+func (p *queryParser) driverPlaceholder(c byte) error {
+	if p.dialect == postgres {
+		if c != '$' {
+			p.copy(1)
+			return nil
+		}
+		end := 1
+		for end < len(p.rest) && isWordStart(p.rest[end]) {
+			end++
+		}
+		if end < len(p.rest) && p.rest[end] == '$' && (end == 1 || !isDigit(p.rest[1])) {
+			tag := p.rest[:end+1]
+			n := strings.Index(p.rest[len(tag):], tag)
+			if n < 0 {
+				return errOpen
+			}
+			p.copy(len(tag) + n + len(tag))
+			return nil
+		}
+	}
+	return fmt.Errorf("it has a placeholder with %q: write :user, :group and so on", c)
+}
+
+// placeholder rewrites :name, and copies any other colon: a cast, or the bounds of an array's slice.
+func (p *queryParser) placeholder() error {
+	if strings.HasPrefix(p.rest, "::") {
+		p.copy(2)
+		return nil
+	}
+	n := 1
+	for n < len(p.rest) && isWordStart(p.rest[n]) && p.rest[n] < 0x80 {
+		n++
+	}
+	if n == 1 || isDigit(p.rest[1]) {
+		p.copy(1)
+		return nil
+	}
+	p.names = append(p.names, p.rest[1:n])
+	p.rest = p.rest[n:]
+	if !p.dialect.numbered {
+		p.out.WriteByte('?')
+		return nil
+	}
+	// A dollar behind a letter would be part of the word. Every place has its own number, since the same value can be
+	// compared with columns of different types.
+	if s := p.out.String(); s != "" && isWordStart(s[len(s)-1]) {
+		p.out.WriteByte(' ')
+	}
+	fmt.Fprintf(&p.out, "$%d", len(p.names))
+	return nil
+}
+
+// aggregates have a row even where no row of the table is left.
+var aggregates = []string{"count", "sum", "total", "avg", "min", "max", "bool_or", "bool_and", "every", "group_concat", "string_agg"}
+
+func (p *queryParser) check() error {
+	if len(p.words) == 0 || p.words[0] != "select" && p.words[0] != "with" {
+		return errors.New("it does not begin with SELECT or WITH")
+	}
+	if p.depth != 0 {
+		return errors.New("its parentheses do not match")
+	}
+	has := func(word string) bool { return slices.Contains(p.words, word) }
+	w := p.words
+	if len(w) > 3 && w[1] == "not" {
+		w = w[1:]
+	}
+	if p.words[0] != "select" || len(w) < 3 || w[2] != "(" || has("having") || has("group") {
+		return nil
+	}
+	if w[1] == "exists" && !has("where") || slices.Contains(aggregates, w[1]) {
+		return fmt.Errorf("SELECT %s(…) always has a row, so everybody would be allowed: write SELECT 1 FROM … WHERE …", strings.ToUpper(w[1]))
+	}
+	return nil
+}
+
+func isDigit(c byte) bool { return '0' <= c && c <= '9' }
+
+// isWordStart reports whether c can be in a word. Numbers count as words here.
+func isWordStart(c byte) bool {
+	return 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || isDigit(c) || c == '_' || c >= 0x80
+}
