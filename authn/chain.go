@@ -115,7 +115,7 @@ func (c *Chain) Authenticate(ctx context.Context, r *Request) (*session.Identity
 // decided returns err as it is when it is a refusal that a credential can meet with; a bare [ErrRejected] gets a reason.
 // Anything else is a fault, and so is an absence that only the verifier noticed.
 func decided(err error, rejected Reason) error {
-	if e, ok := errors.AsType[*Error](err); ok && (e.Kind == ErrRejected || e.Kind == ErrUnavailable) {
+	if e, ok := errors.AsType[*Error](err); ok && (errors.Is(e.Kind, ErrRejected) || errors.Is(e.Kind, ErrUnavailable)) {
 		return err
 	}
 	if errors.Is(err, ErrRejected) {

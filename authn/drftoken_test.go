@@ -368,7 +368,7 @@ func TestScrub(t *testing.T) {
 	if got := scrub(quoting, "SECRET"); strings.Contains(got.Error(), "SECRET") || errors.Is(got, quoting) {
 		t.Errorf("got %v", got)
 	}
-	if got := scrub(quoting, "other"); got != quoting {
+	if got := scrub(quoting, "other"); !errors.Is(got, quoting) {
 		t.Errorf("got %v", got)
 	}
 }

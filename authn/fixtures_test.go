@@ -103,7 +103,7 @@ func wantRefusal(t testing.TB, err, kind error, reason Reason, secrets ...string
 	if !ok {
 		t.Fatalf("got the error %v, want an *Error %v (%s)", err, kind, reason)
 	}
-	if !errors.Is(err, kind) || e.Kind != kind || e.Reason != reason {
+	if !errors.Is(err, kind) || !errors.Is(e.Kind, kind) || e.Reason != reason {
 		t.Fatalf("got %v, want %v (%s)", err, kind, reason)
 	}
 	wantNoSecret(t, err, secrets...)
@@ -117,7 +117,7 @@ func wantNoSecret(t testing.TB, err error, secrets ...string) {
 			t.Errorf("the error holds the credential: %v", err)
 		}
 	}
-	switch u := err.(type) {
+	switch u := any(err).(type) {
 	case interface{ Unwrap() error }:
 		if inner := u.Unwrap(); inner != nil {
 			wantNoSecret(t, inner, secrets...)

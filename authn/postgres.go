@@ -25,7 +25,8 @@ type postgresDatabase struct {
 }
 
 // openPostgres returns the database behind a postgres:// URL. It does not connect. pool_max_conns and the like in the URL
-// win over the configuration; behind a pooler in transaction mode add default_query_exec_mode=exec.
+// win over the configuration, and what the URL leaves out comes from libpq's PG… variables. Behind a pooler in transaction
+// mode add default_query_exec_mode=exec.
 func openPostgres(ctx context.Context, c databaseConfig, query string) (*postgresDatabase, error) {
 	pc, err := pgxpool.ParseConfig(c.dsn)
 	if err != nil {

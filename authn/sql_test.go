@@ -2,6 +2,7 @@ package authn
 
 import (
 	"context"
+	"errors"
 	"net"
 	"strings"
 	"testing"
@@ -79,7 +80,7 @@ func testSQL(t *testing.T, dsn string) {
 			}
 		case c.reason == ReasonForbidden && err != nil && strings.Contains(c.user+c.group, "99999999999"):
 			// Beyond the column's type: PostgreSQL calls it an error of the value, SQLite finds no row.
-			if e := err.(*Error); e.Kind != ErrForbidden || e.Reason != ReasonForbidden && e.Reason != ReasonBadParameter {
+			if e, ok := errors.AsType[*Error](err); !ok || !errors.Is(e.Kind, ErrForbidden) || e.Reason != ReasonForbidden && e.Reason != ReasonBadParameter {
 				t.Errorf("user %s, %s: %v", c.user, c.group, err)
 			}
 		default:

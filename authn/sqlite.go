@@ -57,7 +57,7 @@ func openSQLite(c databaseConfig, query string) (*sqliteDatabase, error) {
 func (d *sqliteDatabase) first(ctx context.Context, args []any, dest ...any) (found bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, d.timeout)
 	defer cancel()
-	stmt, err := d.statement(ctx)
+	stmt, err := d.statement(ctx) //nolint:sqlclosecheck // it lives as long as the database
 	if err != nil {
 		return false, err
 	}

@@ -1,0 +1,200 @@
+//go:build e2e
+
+package authn
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/url"
+	"os"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/fairlead-ws/fairlead/session"
+)
+
+// postgresEnv names the environment variable that holds the URL of a server whose role may create databases.
+const postgresEnv = "FAIRLEAD_TEST_POSTGRES"
+
+// postgresFixture makes a database of its own with the fixture in it, and returns its DSN.
+func postgresFixture(t testing.TB) string {
+	t.Helper()
+	server := os.Getenv(postgresEnv)
+	if server == "" {
+		t.Fatalf("set %s to postgres://USER@HOST:PORT/postgres; the role must be allowed to create databases", postgresEnv)
+	}
+	u, err := url.Parse(server)
+	if err != nil {
+		t.Fatal("the URL of the server cannot be read")
+	}
+	name := fmt.Sprintf("fairlead_authn_%d_%d", os.Getpid(), time.Now().UnixNano())
+	execute(t, server, "CREATE DATABASE "+name)
+	t.Cleanup(func() { execute(t, server, "DROP DATABASE "+name+" WITH (FORCE)") })
+	u.Path = "/" + name
+	dump, err := os.ReadFile("testdata/django_pg.sql")
+	if err != nil {
+		t.Fatal(err)
+	}
+	execute(t, u.String(), string(dump))
+	return u.String()
+}
+
+// execute runs statements on a connection of their own.
+func execute(t testing.TB, dsn, statements string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	conn, err := pgx.Connect(ctx, dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close(ctx)
+	if _, err := conn.PgConn().Exec(ctx, statements).ReadAll(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestDRFTokenPostgres(t *testing.T) {
+	testDRFToken(t, postgresFixture(t), loadFixtures(t, "fixtures_pg.json"))
+}
+
+func TestSQLPostgres(t *testing.T) { testSQL(t, postgresFixture(t)) }
+
+// TestPostgresPoolers runs the same with the ways of asking that a pooler needs.
+func TestPostgresPoolers(t *testing.T) {
+	dsn := postgresFixture(t)
+	sep := "?"
+	if strings.Contains(dsn, "?") {
+		sep = "&"
+	}
+	for _, mode := range []string{"exec", "describe_exec", "cache_describe", "simple_protocol"} {
+		t.Run(mode, func(t *testing.T) {
+			dsn := dsn + sep + "default_query_exec_mode=" + mode
+			testDRFToken(t, dsn, loadFixtures(t, "fixtures_pg.json"))
+			testSQL(t, dsn)
+		})
+	}
+}
+
+// TestPostgresUUID binds a UUID to a column of that type, and what is none to nothing.
+func TestPostgresUUID(t *testing.T) {
+	dsn := postgresFixture(t)
+	execute(t, dsn, `CREATE TABLE public.member (user_id uuid); INSERT INTO public.member VALUES ('76eedf10-fdc5-4888-9a2a-5ca6d6f84f71')`)
+	g := must(session.ParseGroup("a"))
+	for kind, odd := range map[string]Reason{"uuid": ReasonBadParameter, "text": ReasonBadParameter} {
+		a := newSQL(t, SQLConfig{DSN: dsn, Query: "SELECT 1 FROM member WHERE user_id = :user", Params: map[string]string{"user": kind}})
+		for subject, want := range map[string]Reason{
+			"76EEDF10-fdc5-4888-9a2a-5ca6d6f84f71": "",
+			"76eedf10-fdc5-4888-9a2a-5ca6d6f84f72": ReasonForbidden,
+			"alice":                                odd, // as a text the server itself refuses it
+		} {
+			err := a.Authorize(t.Context(), &session.Identity{Subject: subject}, g, nil)
+			if want == "" {
+				if err != nil {
+					t.Errorf("%s, %s: %v", kind, subject, err)
+				}
+				continue
+			}
+			wantRefusal(t, err, ErrForbidden, want)
+		}
+	}
+}
+
+// TestPostgresGoesAndComes breaks every connection under the verifier, and takes the database away and back.
+func TestPostgresGoesAndComes(t *testing.T) {
+	dsn := postgresFixture(t)
+	v := newDRFToken(t, DRFTokenConfig{DSN: dsn, Timeout: time.Second})
+	if _, err := verify(t, v, aliceKey); err != nil {
+		t.Fatal(err)
+	}
+	execute(t, dsn, "ALTER TABLE public.authtoken_token RENAME TO away")
+	_, err := verify(t, v, aliceKey)
+	wantRefusal(t, err, ErrUnavailable, ReasonVerifierUnavailable, aliceKey)
+	execute(t, dsn, "ALTER TABLE public.away RENAME TO authtoken_token")
+	execute(t, dsn, `SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()`)
+	// A broken connection is found out by the first who uses it.
+	for deadline := time.Now().Add(10 * time.Second); ; {
+		id, err := verify(t, v, aliceKey)
+		if err == nil {
+			if id.Subject != "1" {
+				t.Errorf("got %+v", id)
+			}
+			break
+		}
+		wantRefusal(t, err, ErrUnavailable, ReasonVerifierUnavailable, aliceKey)
+		if time.Now().After(deadline) {
+			t.Fatalf("it does not come back: %v", err)
+		}
+	}
+}
+
+// TestPostgresSlow holds a lock on the table: the look-up ends by its timeout, and the pool lives on.
+func TestPostgresSlow(t *testing.T) {
+	dsn := postgresFixture(t)
+	v := newDRFToken(t, DRFTokenConfig{DSN: dsn, Timeout: 200 * time.Millisecond, MaxConns: 2})
+	ctx := t.Context()
+	conn := must(pgx.Connect(ctx, dsn))
+	defer conn.Close(context.Background())
+	must(conn.PgConn().Exec(ctx, "BEGIN; LOCK TABLE public.authtoken_token IN ACCESS EXCLUSIVE MODE").ReadAll())
+	start := time.Now()
+	var wg sync.WaitGroup
+	for range 6 { // more than there are connections
+		wg.Go(func() {
+			if _, err := verify(t, v, aliceKey); !errors.Is(err, ErrUnavailable) {
+				t.Errorf("got %v", err)
+			}
+		})
+	}
+	wg.Wait()
+	if d := time.Since(start); d > 10*time.Second {
+		t.Errorf("it took %v", d)
+	}
+	must(conn.PgConn().Exec(ctx, "ROLLBACK").ReadAll())
+	patient := newDRFToken(t, DRFTokenConfig{DSN: dsn, Timeout: 30 * time.Second})
+	if _, err := verify(t, patient, aliceKey); err != nil {
+		t.Error(err)
+	}
+	for deadline := time.Now().Add(10 * time.Second); ; {
+		_, err := verify(t, v, aliceKey)
+		if err == nil {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("the pool does not recover: %v", err)
+		}
+	}
+}
+
+// TestPostgresClientsThatLeave cancels callers in the middle: the pool keeps its connections.
+func TestPostgresClientsThatLeave(t *testing.T) {
+	dsn := postgresFixture(t)
+	v := newDRFToken(t, DRFTokenConfig{DSN: dsn, MaxConns: 2})
+	if _, err := verify(t, v, aliceKey); err != nil {
+		t.Fatal(err)
+	}
+	pool := v.db.(*postgresDatabase).pool
+	before := pool.Stat().NewConnsCount()
+	var wg sync.WaitGroup
+	for i := range 200 {
+		wg.Go(func() {
+			ctx, cancel := context.WithTimeout(t.Context(), time.Duration(i)*10*time.Microsecond)
+			defer cancel()
+			if _, err := v.Verify(ctx, Credential{Value: []byte(aliceKey)}); err != nil && !errors.Is(err, ErrUnavailable) {
+				t.Errorf("got %v", err)
+			}
+		})
+	}
+	wg.Wait()
+	if made := pool.Stat().NewConnsCount() - before; made > 1 { // the second of two
+		t.Errorf("%d connections were made anew", made)
+	}
+}
+
+func BenchmarkDRFTokenPostgres(b *testing.B) {
+	benchmarkVerify(b, newDRFToken(b, DRFTokenConfig{DSN: postgresFixture(b)}), aliceKey, true)
+}
