@@ -217,3 +217,31 @@ func TestNoAllocationPerMember(t *testing.T) {
 		t.Errorf("%v allocations for one member, %v for 1000; want the batch's buffer alone", few, many)
 	}
 }
+
+// BenchmarkPublishNATS is a message of 128 bytes to a group with one member on another node, until it is there: ns/op is
+// the time of both nodes and the server together, all in this process.
+func BenchmarkPublishNATS(b *testing.B) {
+	e := startServer(b, EmbeddedConfig{})
+	from, to := startNATS(b, NATSConfig{Embedded: e}), startNATS(b, NATSConfig{Embedded: e, Pending: 1 << 20, InboxBytes: 256 << 20})
+	g := mustGroup(b, "app_1")
+	payload := []byte(strings.Repeat("x", 128))
+	for _, binary := range []bool{false, true} {
+		b.Run(fmt.Sprintf("binary=%t", binary), func(b *testing.B) {
+			var m counter
+			done := make(chan error, 1)
+			ms := to.Join(g, &m, 0, func(err error) { done <- err })
+			if err := <-done; err != nil {
+				b.Fatal(err)
+			}
+			w := make(ready, 1)
+			b.ReportAllocs()
+			for b.Loop() {
+				for from.Publish(Message{Group: g, Binary: binary, Payload: payload}, w) != nil {
+					<-w
+				}
+			}
+			eventually(b, "all messages are there", func() bool { return m.Load() == int64(b.N) })
+			to.Leave(ms)
+		})
+	}
+}

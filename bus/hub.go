@@ -10,6 +10,9 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
+
+	"github.com/nats-io/nats.go"
 
 	"github.com/fairlead-ws/fairlead/session"
 )
@@ -37,13 +40,15 @@ func checkSizes(sizes ...int) error {
 	return nil
 }
 
-// hub is this node's half of the bus: the table of groups, and the shards with their members.
+// hub is this node's half of the bus: the table of groups, and the shards with their members. Local is a hub; NATS is a
+// hub with a link.
 //
-// Locks are taken in this order: a stripe's mu, then a queue's mu. None is held while a member, a Waiter or a
-// done function is called.
+// Locks are taken in this order: a stripe's mu, then link.mu or a queue's mu. None is held while a member, a Waiter, a
+// done function or nats.go is called.
 type hub struct {
 	// Fixed after newHub.
 	shards  []*shard
+	link    *link // nil: no other nodes
 	metrics *metrics
 	seed    maphash.Seed
 
@@ -61,11 +66,25 @@ type stripe struct {
 	closed bool
 }
 
-// group is a group with members on this node, or one that had some a moment ago. All of it is guarded by its stripe's mu.
+// group is a group with members on this node, or one that had some a moment ago.
 type group struct {
-	name    session.Group
+	// Fixed after hub.join.
+	name session.Group
+
+	// Guarded by the mu of its stripe.
 	parts   []*part // those with members; replaced, never changed: publishers go through it without the lock
 	members int
+
+	// The rest is the link's. state, slow, idling, idle and waiting are guarded by the stripe's mu too ...
+	state   linkState
+	slow    bool          // in link.slow or link.watched
+	idling  bool          // in link.idle
+	idle    time.Duration // when the last member left, since link.started
+	waiting []*command    // joins that wait for the confirmation of sub
+
+	// ... and these are owned by the link's goroutine.
+	sub     *nats.Subscription
+	dropped int // of sub.Dropped: counted already
 }
 
 // newHub makes a hub of so many shards, which do not run yet.
@@ -125,7 +144,9 @@ func (h *hub) join(name session.Group, m Member, number uint32, done func(error)
 	ms.part = g.part(h.shards[int(number%uint32(len(h.shards)))])
 	ms.part.members++
 	g.members++
-	admit(c)
+	if h.link == nil || h.link.ready(g, c) {
+		admit(c)
+	}
 	st.mu.Unlock()
 	return ms
 }
@@ -161,8 +182,13 @@ func (h *hub) leave(ms *Membership) {
 	if p.members--; p.members == 0 {
 		g.drop(p)
 	}
-	if g.members == 0 {
+	if g.members > 0 {
+		return
+	}
+	if h.link == nil {
 		h.remove(st, g)
+	} else {
+		h.link.idles(g)
 	}
 }
 
@@ -239,14 +265,35 @@ func (p *part) push(m *Message) bool {
 	return p.shard.inbox.push(entry{part: p, payload: m.Payload, binary: m.Binary})
 }
 
-// refuse makes every later join and publish fail.
-func (h *hub) refuse() {
+// release hands the joins that wait for g to their shards.
+func (h *hub) release(g *group) {
+	st := h.stripe(g.name)
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	g.release()
+}
+
+// release is hub.release with the stripe locked.
+func (g *group) release() {
+	for _, c := range g.waiting {
+		admit(c)
+	}
+	g.waiting = nil
+}
+
+// refuse makes every later join and publish fail, and returns the joins that still wait.
+func (h *hub) refuse() (waiting []*command) {
 	for i := range h.table {
 		st := &h.table[i]
 		st.mu.Lock()
 		st.closed = true
+		for _, g := range st.groups {
+			waiting = append(waiting, g.waiting...)
+			g.waiting = nil
+		}
 		st.mu.Unlock()
 	}
+	return waiting
 }
 
 // drain ends the shards, after they have delivered what is in their inboxes. When ctx ends first, what is left is not
@@ -256,12 +303,25 @@ func (h *hub) drain(ctx context.Context) error {
 		s.inbox.close()
 	}
 	for _, s := range h.shards {
-		select {
-		case <-s.ended:
-		case <-ctx.Done():
+		if !awaits(ctx, s.ended) {
 			h.abort.Store(true)
 			return ctx.Err()
 		}
 	}
 	return nil
+}
+
+// awaits waits for ended to be closed. It reports false if ctx ended first.
+func awaits(ctx context.Context, ended <-chan struct{}) bool {
+	select {
+	case <-ended:
+		return true
+	default:
+	}
+	select {
+	case <-ended:
+		return true
+	case <-ctx.Done():
+		return false
+	}
 }
