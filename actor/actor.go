@@ -1,0 +1,278 @@
+package actor
+
+import (
+	"context"
+	"errors"
+	"io"
+	"os"
+	"runtime/debug"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/fairlead-ws/fairlead/bus"
+	"github.com/fairlead-ws/fairlead/session"
+)
+
+// ErrMember is returned by [Actor.Join] for a group that the session is in already.
+var ErrMember = errors.New("already a member of the group")
+
+// ErrClosing is returned once the connection is closing.
+var ErrClosing = errors.New("the connection is closing")
+
+// phase is where a connection is in its closing handshake (RFC 6455 section 7.1).
+type phase uint8
+
+const (
+	phaseOpen   phase = iota
+	phaseClosed       // our close frame is sent; the peer's is awaited, data is ignored
+	phaseLinger       // nothing more is said or listened to; the end of the connection is awaited
+)
+
+// lingerBytes is how much a peer may still send after the close before it is cut off.
+const lingerBytes = 1 << 20
+
+// Actor owns one connection and the session on it. Its methods say which goroutines may call them; those that say "only
+// in a Handler" are for the actor's own goroutine: inside a method of the [Handler], or a function given to [Actor.Do].
+type Actor struct {
+	// Fixed after newActor.
+	system  *System
+	conn    transport
+	handler Handler
+	id      session.ID
+	expires int64 // Unix milliseconds, 0: never
+
+	// Owned by the actor's goroutine (before the start: the handshake's).
+	state    session.State
+	members  []*bus.Membership // of state.Groups, in the same order
+	reader   *reader           // nil while nothing is half read
+	rest     []byte            // read, not taken apart yet: the bus has to take a message first
+	pending  []bus.Message     // published, not taken by the bus yet
+	received counters
+	closeBy  time.Time // when a closing connection is cut off; zero while it is open
+	closure  Closure   // how it will have ended
+	lingered int
+	phase    phase
+	paused   bool // not reading, until the bus has room
+
+	// Guarded by mu.
+	mu    sync.Mutex
+	mail  []command
+	out   *outbox // nil: the socket has taken everything
+	sent  counters
+	shut  bool // the last frame is sent or queued
+	dead  bool // the connection is given up: nothing touches it but the actor, which ends
+	ended bool // the actor has ended
+
+	// Guarded by system.mu.
+	slot int
+
+	// Owned by the sweeper's goroutine.
+	pinged  int64 // when the ping that awaits its answer was sent, 0: none
+	expired bool
+
+	// Atomic.
+	mailed atomic.Bool  // mail is not empty
+	grown  atomic.Bool  // the goroutine has run deep since it was started
+	heard  atomic.Int64 // when the peer was last heard of: System.clock
+}
+
+type counters struct{ messages, bytes uint64 }
+
+// ID returns the session's id. Any goroutine.
+func (a *Actor) ID() session.ID { return a.id }
+
+// Identity returns who the client is. It is not to be changed. Any goroutine.
+func (a *Actor) Identity() *session.Identity { return a.state.Identity }
+
+// State returns the session's state. Only in a Handler.
+func (a *Actor) State() session.State { return a.state }
+
+// run is the actor's goroutine: it parks until bytes or commands come, again and again. What it calls while it is parked
+// is kept shallow, so that an idle connection needs the smallest stack there is.
+func (a *Actor) run() {
+	defer a.contain()
+	for {
+		if a.mailed.Load() && !a.drain() {
+			return
+		}
+		buf, err := a.park()
+		switch {
+		case err == nil:
+			if !a.feed(buf) {
+				return
+			}
+		case errors.Is(err, os.ErrDeadlineExceeded):
+			if !a.drain() {
+				return
+			}
+		default:
+			a.lost(err)
+			return
+		}
+	}
+}
+
+func (a *Actor) park() (*readBuffer, error) {
+	if a.paused {
+		return nil, a.conn.pause()
+	}
+	return a.conn.read()
+}
+
+// start is run for a connection whose client sent more than the handshake in one go.
+func (a *Actor) start(first []byte) {
+	if a.begin(first) {
+		go a.run() // the stack of this goroutine has grown
+	}
+}
+
+func (a *Actor) begin(first []byte) bool {
+	defer a.contain()
+	return a.process(first)
+}
+
+// contain ends the connection, and nothing else, when a Handler panics.
+func (a *Actor) contain() {
+	v := recover()
+	if v == nil {
+		return
+	}
+	a.system.metrics.panics.Inc()
+	a.system.config.Logger.Error("a handler panicked; its connection is closed",
+		"session", a.id, "panic", v, "stack", string(debug.Stack()))
+	a.sendClose(closeFrame(CloseInternalError, "internal error"), true, true)
+	a.handler = Ignore // it is not to be trusted with the end
+	a.finish(Closure{Code: CloseInternalError, Reason: "a handler panicked"}, false)
+}
+
+// feed takes what was read, and gives the buffer back. It reports false when the actor has ended.
+func (a *Actor) feed(buf *readBuffer) bool {
+	a.heard.Store(a.system.clock.Load())
+	ok := a.process(buf.bytes())
+	readBuffers.Put(buf)
+	return ok
+}
+
+// process takes b apart and acts on what is in it. It reports false when the actor has ended.
+func (a *Actor) process(b []byte) bool {
+	if a.phase == phaseLinger {
+		if a.lingered += len(b); a.lingered > lingerBytes {
+			a.finish(a.closure, true)
+			return false
+		}
+		return true
+	}
+	r := a.reader
+	if r == nil {
+		r = newReader(a.system.config.MessageBytes)
+	}
+	for len(b) > 0 {
+		ev, n, err := r.next(b)
+		b = b[n:]
+		if err != nil {
+			a.reader = nil
+			a.violated(err)
+			return true
+		}
+		if !a.handle(ev) {
+			return false
+		}
+		if a.phase == phaseLinger {
+			break
+		}
+		if a.paused && len(b) > 0 {
+			a.rest = slices.Clone(b)
+			break
+		}
+	}
+	if r.idle() {
+		r.free()
+		r = nil
+	}
+	a.reader = r
+	return true
+}
+
+// handle acts on a message or control frame. It reports false when the actor has ended.
+func (a *Actor) handle(ev event) bool {
+	switch ev.kind {
+	case gotMessage:
+		if a.phase != phaseOpen {
+			return true // it crossed our close frame
+		}
+		a.received.messages++
+		a.received.bytes += uint64(len(ev.payload))
+		a.system.metrics.received(len(ev.payload))
+		a.grown.Store(true)
+		a.handler.Message(a, Message{Binary: ev.binary, Payload: ev.payload})
+		return a.settle()
+	case gotPing:
+		a.sendPong(ev.payload)
+	case gotClose:
+		return a.closedByPeer(ev.payload)
+	case gotPong, needMore: // that it came is all there is to know
+	}
+	return true
+}
+
+// settle publishes what a Handler has asked for. It reports false when the actor has ended.
+func (a *Actor) settle() bool { return len(a.pending) == 0 || a.paused || a.republish() }
+
+// republish gives the bus what waits for it. If the bus is busy the client is not read until it has room.
+func (a *Actor) republish() bool {
+	for len(a.pending) > 0 {
+		m := a.pending[0]
+		err := a.system.config.Bus.Publish(m, a)
+		if errors.Is(err, bus.ErrBusy) {
+			a.paused = true
+			a.system.metrics.paused.Inc()
+			return true
+		}
+		a.pending[0] = bus.Message{}
+		a.pending = a.pending[1:]
+		if err != nil {
+			a.system.metrics.unpublished.Inc()
+		}
+		if errors.Is(err, bus.ErrTooLarge) {
+			a.startClose(CloseMessageTooBig, "the message is too big for the bus")
+		}
+	}
+	a.pending = nil
+	if rest := a.rest; rest != nil {
+		a.rest = nil
+		return a.process(rest)
+	}
+	return true
+}
+
+// BusReady implements [bus.Waiter].
+func (a *Actor) BusReady() { a.post(resume{}) }
+
+// mayRenew reports whether the goroutine can be left for a fresh one.
+func (a *Actor) mayRenew() bool { return a.reader == nil && a.rest == nil && a.pending == nil }
+
+// decide makes e a fact: it is applied to the state and appended to the journal.
+func (a *Actor) decide(ctx context.Context, now time.Time, e session.Event) error {
+	r := session.Record{Time: now, Session: a.id, Seq: a.state.Seq + 1, Event: e}
+	a.state = a.state.Apply(r)
+	if err := a.system.config.Journal.Append(ctx, r); err != nil {
+		a.system.metrics.unrecorded.Inc()
+		return err
+	}
+	return nil
+}
+
+// lost ends a connection that reading said is over.
+func (a *Actor) lost(err error) {
+	if a.phase != phaseOpen {
+		a.finish(a.closure, false)
+		return
+	}
+	c := Closure{Code: CloseAbnormal, Reason: "the connection was lost", ByPeer: true}
+	if errors.Is(err, io.EOF) {
+		c.Reason = "the peer ended the connection without a close frame"
+	}
+	a.finish(c, false)
+}

@@ -1,0 +1,108 @@
+package actor
+
+import (
+	"strconv"
+	"sync/atomic"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// slowReason is why a client that does not read was cut off.
+type slowReason uint8
+
+const (
+	slowNone    slowReason = iota // it was not for that
+	slowOutbox                    // its outbox was full
+	slowTimeout                   // a write timed out
+)
+
+// metrics are counted by all actors of a System.
+type metrics struct {
+	closes map[CloseCode]prometheus.Counter // fixed after newMetrics
+	other  prometheus.Counter               // closes with any other code
+
+	messagesReceived, bytesReceived prometheus.Counter
+	messagesSent, bytesSent         prometheus.Counter
+	slowOutbox, slowTimeout         prometheus.Counter
+	silent, panics, paused          prometheus.Counter
+	unpublished, unrecorded         prometheus.Counter
+
+	outboxBytes atomic.Int64
+}
+
+func newMetrics(r prometheus.Registerer, connections func() int) (*metrics, error) {
+	m := &metrics{closes: make(map[CloseCode]prometheus.Counter, len(knownCodes))}
+	var all []prometheus.Collector
+	counter := func(name, help string) prometheus.Counter {
+		c := prometheus.NewCounter(prometheus.CounterOpts{Name: name, Help: help})
+		all = append(all, c)
+		return c
+	}
+	m.messagesReceived = counter("fairlead_messages_received_total", "Messages from clients.")
+	m.bytesReceived = counter("fairlead_received_bytes_total", "Payload bytes of messages from clients.")
+	m.messagesSent = counter("fairlead_messages_sent_total", "Messages written or queued for clients.")
+	m.bytesSent = counter("fairlead_sent_bytes_total", "Bytes written or queued for clients, frame headers included.")
+	m.silent = counter("fairlead_pong_timeouts_total", "Connections cut off because the peer did not answer pings.")
+	m.panics = counter("fairlead_handler_panics_total", "Panics of handlers; each closed its connection.")
+	m.paused = counter("fairlead_read_pauses_total", "Times that a client was not read because the bus was busy.")
+	m.unpublished = counter("fairlead_messages_unpublished_total", "Messages of clients that the bus did not take: too large, or the connection or the node was closing.")
+	m.unrecorded = counter("fairlead_events_unrecorded_total", "Events of sessions that the journal did not take.")
+	slow := prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "fairlead_slow_closes_total", Help: "Connections cut off because the client read too slowly, by what showed it.",
+	}, []string{"reason"})
+	m.slowOutbox, m.slowTimeout = slow.WithLabelValues("outbox_full"), slow.WithLabelValues("write_timeout")
+	closes := prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "fairlead_closes_total", Help: "Connections that ended, by close code (RFC 6455 section 7.4); other codes are one.",
+	}, []string{"code"})
+	for _, c := range knownCodes {
+		m.closes[c] = closes.WithLabelValues(strconv.Itoa(int(c)))
+	}
+	m.other = closes.WithLabelValues("other")
+	all = append(all, slow, closes,
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "fairlead_connections", Help: "Connections, those that are closing included.",
+		}, func() float64 { return float64(connections()) }),
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "fairlead_outbox_bytes", Help: "Bytes queued for all connections, with 32 for each frame added.",
+		}, func() float64 { return float64(m.outboxBytes.Load()) }))
+	if r == nil {
+		return m, nil
+	}
+	for i, c := range all {
+		if err := r.Register(c); err != nil {
+			for _, c := range all[:i] {
+				r.Unregister(c)
+			}
+			return nil, err
+		}
+	}
+	return m, nil
+}
+
+func (m *metrics) closed(code CloseCode) {
+	if c, ok := m.closes[code]; ok {
+		c.Inc()
+		return
+	}
+	m.other.Inc()
+}
+
+func (m *metrics) received(bytes int) {
+	m.messagesReceived.Inc()
+	m.bytesReceived.Add(float64(bytes))
+}
+
+func (m *metrics) sent(messages, bytes int) {
+	m.messagesSent.Add(float64(messages))
+	m.bytesSent.Add(float64(bytes))
+}
+
+func (m *metrics) slow(r slowReason) {
+	switch r {
+	case slowOutbox:
+		m.slowOutbox.Inc()
+	case slowTimeout:
+		m.slowTimeout.Inc()
+	case slowNone:
+	}
+}

@@ -1,0 +1,8 @@
+//go:build !linux || (!amd64 && !arm64)
+
+package actor
+
+import "net"
+
+// newSocket reports false: raw system calls are for Linux on amd64 and arm64 only.
+func newSocket(net.Conn) (transport, bool) { return nil, false }

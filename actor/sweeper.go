@@ -1,0 +1,108 @@
+package actor
+
+import (
+	"math"
+	"math/rand/v2"
+	"time"
+)
+
+const (
+	// sweepTick is how exact expiry and heartbeats are.
+	sweepTick = 250 * time.Millisecond
+	// quietBefore is how long an actor must have been quiet for its grown stack to be given back.
+	quietBefore = time.Second
+
+	never64 = math.MaxInt64
+)
+
+// sweep looks at all actors that are due, one tick after the other: one goroutine in place of a timer for each.
+func (s *System) sweep() {
+	defer close(s.swept)
+	tick := time.NewTicker(sweepTick)
+	defer tick.Stop()
+	var due []*Actor
+	for {
+		select {
+		case <-s.stop:
+			return
+		case <-tick.C:
+		}
+		now := time.Now().UnixMilli()
+		s.clock.Store(now)
+		due = s.collect(due[:0], now)
+		for _, a := range due {
+			s.schedule(a, a.check(now))
+		}
+		clear(due)
+	}
+}
+
+// collect appends the actors that are due.
+func (s *System) collect(due []*Actor, now int64) []*Actor {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for i, t := range s.due {
+		if t <= now {
+			due = append(due, s.actors[i])
+		}
+	}
+	return due
+}
+
+// schedule sets when the actor is looked at next.
+func (s *System) schedule(a *Actor, at int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if a.slot >= 0 {
+		s.due[a.slot] = at
+	}
+}
+
+// firstDue spreads the first pings of connections that came at the same time.
+func (s *System) firstDue(a *Actor, now int64) int64 {
+	interval := s.config.PingInterval.Milliseconds()
+	return a.soonest(now + interval/2 + rand.Int64N(interval/2+1)) //nolint:gosec // not a secret
+}
+
+// soonest returns at, or when the credential expires if that is sooner.
+func (a *Actor) soonest(at int64) int64 {
+	if a.expires != 0 && !a.expired {
+		return min(at, a.expires)
+	}
+	return at
+}
+
+// check is called by the sweeper when the actor is due. It returns when it is due again.
+func (a *Actor) check(now int64) int64 {
+	c := &a.system.config
+	if a.expires != 0 && now >= a.expires && !a.expired {
+		a.expired = true
+		a.post(closing{CloseUnauthenticated, "the credential has expired"})
+	}
+	heard := a.heard.Load()
+	if now-heard >= quietBefore.Milliseconds() && a.grown.Load() {
+		a.post(renew{})
+	}
+	if a.pinged != 0 {
+		deadline := a.pinged + c.PongTimeout.Milliseconds()
+		switch {
+		case heard >= a.pinged:
+			a.pinged = 0
+		case now >= deadline:
+			a.system.metrics.silent.Inc()
+			a.post(cut{CloseAbnormal, "the peer does not answer pings", slowNone})
+			return never64
+		default:
+			return a.soonest(deadline)
+		}
+	}
+	if next := heard + c.PingInterval.Milliseconds(); now < next {
+		return a.soonest(next)
+	}
+	a.pinged = now
+	a.send(pingFrame, 0)
+	return a.soonest(now + c.PongTimeout.Milliseconds())
+}
+
+// pingFrame is a ping without payload. It is shared and never changed.
+var pingFrame = []byte{finBit | 0x9, 0}
