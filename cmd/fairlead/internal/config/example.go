@@ -11,4 +11,6 @@ var exampleText string
 
 // Example returns a complete configuration with every key, commented. The secret in it is new each time, so that no
 // secret of an example is ever shared.
-func Example() string { return strings.Replace(exampleText, `"SECRET"`, `"`+rand.Text()+rand.Text()+`"`, 1) }
+func Example() string {
+	return strings.Replace(exampleText, `"SECRET"`, `"`+rand.Text()+rand.Text()+`"`, 1)
+}

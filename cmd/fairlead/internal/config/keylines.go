@@ -73,7 +73,9 @@ func (s *keyScanner) document() {
 		prefix = s.path("", parts[:len(parts)-1])
 		prefix = join(prefix, parts[len(parts)-1])
 		if array {
-			s.tables[prefix]++
+			if s.tables[prefix]++; s.tables[prefix] == 1 {
+				s.lines[prefix] = line // where the list begins
+			}
 			prefix += index(s.tables[prefix] - 1)
 		}
 		s.lines[prefix] = line

@@ -1,0 +1,288 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"strings"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/fairlead-ws/fairlead/actor"
+	"github.com/fairlead-ws/fairlead/authn"
+	"github.com/fairlead-ws/fairlead/bus"
+	"github.com/fairlead-ws/fairlead/cmd/fairlead/internal/config"
+	"github.com/fairlead-ws/fairlead/gateway"
+)
+
+// The proofs that what authn makes is what the gateway asks for.
+var (
+	_ authn.Verifier   = (*authn.DRFToken)(nil)
+	_ authn.Verifier   = (*authn.JWT)(nil)
+	_ authn.Authorizer = (*authn.Grants)(nil)
+	_ authn.Authorizer = (*authn.SQL)(nil)
+)
+
+// assembly is what a configuration means: its routes with all that they ask.
+type assembly struct {
+	cluster bus.Cluster
+	routes  []gateway.Route
+
+	verifiers   map[string]authn.Verifier
+	authorizers map[string]authn.Authorizer
+	closers     []io.Closer
+}
+
+// Close releases what the verifiers and authorizers hold.
+func (a *assembly) Close() error {
+	var errs []error
+	for _, c := range a.closers {
+		errs = append(errs, c.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// assembler collects what is wrong while it goes on, so that one run finds every mistake.
+type assembler struct {
+	*assembly
+	l        *config.Loaded
+	r        prometheus.Registerer
+	problems config.Problems
+}
+
+// assemble makes the parts that l describes. Databases are not asked yet, but a file of SQLite must be there. The error is
+// a [config.Problems] with every mistake; nothing is left open then. The caller closes the assembly.
+func assemble(ctx context.Context, l *config.Loaded, r prometheus.Registerer) (*assembly, error) {
+	a := &assembler{
+		assembly: &assembly{verifiers: map[string]authn.Verifier{}, authorizers: map[string]authn.Authorizer{}},
+		l:        l, r: r,
+	}
+	var err error
+	if a.cluster, err = bus.ParseCluster(l.NATS.Cluster); err != nil {
+		a.problem("nats.cluster", err)
+	}
+	a.checkNATSFiles()
+	for i := range l.Verifiers {
+		a.addVerifier(ctx, i)
+	}
+	for i := range l.Authorizers {
+		a.addAuthorizer(i)
+	}
+	for i := range l.Routes {
+		a.addRoute(i)
+	}
+	if len(a.problems) == 0 {
+		a.checkTogether()
+	}
+	if err := a.problems.Err(); err != nil {
+		return nil, errors.Join(err, a.Close())
+	}
+	return a.assembly, nil
+}
+
+// problem notes err as a mistake in the key. The name of the package and of the entry, which stand before the constructors'
+// errors, are cut off: the key says both.
+func (a *assembler) problem(key string, err error) {
+	p := a.l.Problem(key, err)
+	p.Text = strings.TrimPrefix(strings.TrimPrefix(p.Text, "authn: "), "gateway: ")
+	for _, kind := range []string{"verifier ", "authorizer ", "route "} {
+		if rest, ok := strings.CutPrefix(p.Text, kind); ok {
+			if _, text, ok := strings.Cut(rest, ": "); ok {
+				p.Text = text
+			}
+		}
+	}
+	a.problems = append(a.problems, p)
+}
+
+// checkNATSFiles looks for the files that the bus will read when it connects.
+func (a *assembler) checkNATSFiles() {
+	n := a.l.NATS
+	for _, f := range []struct{ key, name string }{
+		{"nats.creds", n.Creds}, {"nats.tls_ca", n.TLSCA}, {"nats.tls_cert", n.TLSCert}, {"nats.tls_key", n.TLSKey},
+	} {
+		if f.name == "" {
+			continue
+		}
+		if _, err := os.Stat(f.name); err != nil {
+			a.problem(f.key, err)
+		}
+	}
+}
+
+func (a *assembler) addVerifier(ctx context.Context, i int) {
+	c, key := &a.l.Verifiers[i], fmt.Sprintf("verifier[%d]", i)
+	switch c.Kind {
+	case config.KindDRFToken:
+		v, err := authn.NewDRFToken(ctx, authn.DRFTokenConfig{
+			Name: c.Name, DSN: c.DSN, AcceptInactive: c.InactiveUsers == "accept", Registerer: a.r,
+		})
+		if err != nil {
+			a.problem(key, err)
+			return
+		}
+		a.verifiers[c.Name] = v
+		a.closers = append(a.closers, v)
+	case config.KindJWT:
+		jc, err := jwtConfig(c)
+		if err != nil {
+			a.problem(key+".public_key_file", err)
+			return
+		}
+		jc.Registerer = a.r
+		v, err := authn.NewJWT(jc)
+		if err != nil {
+			a.problem(key, err)
+			return
+		}
+		a.verifiers[c.Name] = v
+	}
+}
+
+// jwtConfig returns what authn wants to know of a verifier of kind jwt. The error is that of reading the public key.
+func jwtConfig(c *config.Verifier) (authn.JWTConfig, error) {
+	jc := authn.JWTConfig{
+		Name: c.Name, Algorithms: c.Algorithms, Secret: []byte(c.Secret),
+		Issuer: c.Issuer, Audience: c.Audience,
+		SubjectClaim: c.SubjectClaim, NameClaim: c.NameClaim, GroupsClaim: c.GroupsClaim,
+		Require: c.Require, AllowNoExpiry: !c.RequireExpiry, Leeway: c.Leeway,
+	}
+	if c.PublicKeyFile == "" {
+		return jc, nil
+	}
+	var err error
+	jc.PublicKey, err = os.ReadFile(c.PublicKeyFile)
+	return jc, err
+}
+
+func (a *assembler) addAuthorizer(i int) {
+	c := &a.l.Authorizers[i]
+	switch c.Kind {
+	case config.KindGrants:
+		a.authorizers[c.Name] = authn.NewGrants()
+	case config.KindSQL:
+		params := map[string]string{}
+		for name, kind := range c.Params {
+			params[name], _ = kind.(string) // checked by config
+		}
+		v, err := authn.NewSQL(authn.SQLConfig{
+			Name: c.Name, DSN: c.DSN, Query: c.Query, Params: params, PathParams: a.pathParams(c.Name),
+		})
+		if err != nil {
+			a.problem(fmt.Sprintf("authorizer[%d]", i), err)
+			return
+		}
+		a.authorizers[c.Name] = v
+		a.closers = append(a.closers, v)
+	}
+}
+
+// pathParams returns the names of the path parameters, but for {group}, of the routes that ask the authorizer.
+func (a *assembler) pathParams(authorizer string) []string {
+	var names []string
+	for _, r := range a.l.Routes {
+		if r.Authorize != authorizer {
+			continue
+		}
+		for segment := range strings.SplitSeq(r.Path, "/") {
+			name, open := strings.CutPrefix(segment, "{")
+			name, closed := strings.CutSuffix(name, "}")
+			if name = strings.TrimSuffix(name, "..."); open && closed && name != "group" {
+				names = append(names, name)
+			}
+		}
+	}
+	return names
+}
+
+// handlers are the values of on_message.
+var handlers = map[string]actor.Handler{"broadcast": actor.Broadcast, "echo": actor.Echo, "ignore": actor.Ignore}
+
+func (a *assembler) addRoute(i int) {
+	c, key := &a.l.Routes[i], fmt.Sprintf("route[%d]", i)
+	before := len(a.problems)
+	r := gateway.Route{
+		Path: c.Path, Category: c.Category, Join: c.Join,
+		AllowAnonymous: c.Anonymous == "allow", InvalidAnonymous: c.Invalid == "anonymous",
+		Handler: handlers[c.OnMessage], Greet: c.Greet, Protocols: c.Subprotocols,
+	}
+	var err error
+	if r.Origins, err = authn.NewOriginPolicy(c.Origins, c.NoOrigin == "allow"); err != nil {
+		a.problem(key+".origins", err)
+	}
+	whole := true // all that the route asks could be made; if not, it has a problem of its own
+	if len(c.Credentials) > 0 {
+		r.Chain = a.chain(key, c.Credentials)
+		whole = r.Chain != nil
+	}
+	if c.Authorize != "" {
+		r.Authorizer = a.authorizers[c.Authorize]
+		whole = whole && r.Authorizer != nil
+	}
+	checked := r // what is missing must not hide what else is wrong
+	checked.AllowAnonymous = r.AllowAnonymous || !whole
+	if _, err := gateway.New(gateway.Config{Routes: []gateway.Route{checked}, Actors: noActors{}}); err != nil {
+		a.problem(key, err)
+	}
+	if whole && len(a.problems) == before {
+		a.routes = append(a.routes, r)
+	}
+}
+
+// chain returns the chain of a route's credentials, or nil where a part of it is wrong.
+func (a *assembler) chain(key string, credentials []config.Credential) *authn.Chain {
+	var sources []authn.Source
+	for j, c := range credentials {
+		e, err := extractor(c)
+		if err != nil {
+			a.problem(fmt.Sprintf("%s.credential[%d]", key, j), err)
+			continue
+		}
+		if v := a.verifiers[c.Verifier]; v != nil { // else it has a problem of its own
+			sources = append(sources, authn.Source{Extractor: e, Verifier: v})
+		}
+	}
+	if len(sources) < len(credentials) {
+		return nil
+	}
+	chain, err := authn.NewChain(sources...)
+	if err != nil {
+		a.problem(key+".credential", err)
+		return nil
+	}
+	return chain
+}
+
+func extractor(c config.Credential) (authn.Extractor, error) {
+	switch c.From {
+	case "header":
+		return authn.NewHeader(c.Name, c.Scheme)
+	case "cookie":
+		return authn.NewCookie(c.Name)
+	case "query":
+		return authn.NewQuery(c.Name)
+	case "subprotocol":
+		return authn.NewSubprotocol(c.Prefix)
+	default:
+		return nil, fmt.Errorf("from is %q", c.From) // checked by config
+	}
+}
+
+// checkTogether finds what only all routes together show, such as two that match the same paths.
+func (a *assembler) checkTogether() {
+	if len(a.l.Routes) == 0 {
+		a.problem("", errors.New("there is no [[route]], so nobody could connect; `fairlead config example` has one, and `fairlead serve --dev` needs none"))
+		return
+	}
+	if _, err := gateway.New(gateway.Config{Routes: a.routes, Actors: noActors{}}); err != nil {
+		a.problem("route", err)
+	}
+}
+
+// noActors is what a gateway that is only checked opens connections with: none.
+type noActors struct{}
+
+func (noActors) Open(context.Context, net.Conn, actor.Birth) error { return errors.ErrUnsupported }

@@ -1,0 +1,79 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+
+	"github.com/fairlead-ws/fairlead/cmd/fairlead/internal/config"
+)
+
+type configCmd struct {
+	Check   configCheckCmd   `cmd:"" help:"Find every mistake. Exit code 1 if there is one."`
+	Print   configPrintCmd   `cmd:"" help:"Print every value and where it comes from, without secrets."`
+	Example configExampleCmd `cmd:"" help:"Print a complete configuration to begin with."`
+}
+
+// Help implements [kong.HelpProvider].
+func (configCmd) Help() string {
+	return `A value comes from the highest of these that sets it: default, file, environment, flag. The environment variable of a
+key is FAIRLEAD_ and its path in capitals with _ between, such as FAIRLEAD_LIMITS_PING_INTERVAL.
+
+Examples:
+
+    fairlead config example > fairlead.toml
+    fairlead config check --config fairlead.toml
+    FAIRLEAD_LOG_LEVEL=debug fairlead config print --config fairlead.toml`
+}
+
+// configFile is the flag of every command that reads the configuration.
+type configFile struct {
+	Config string `short:"c" placeholder:"FILE" help:"Configuration file (TOML). Else the one in the environment variable FAIRLEAD_CONFIG, else none."`
+}
+
+// load reads the configuration over base, nil for the defaults, with the values of flags on top.
+func (f configFile) load(c *console, base *config.Config, flags ...config.Flag) (*config.Loaded, error) {
+	file := f.Config
+	if file == "" {
+		file = c.getenv("FAIRLEAD_CONFIG")
+	}
+	return config.Load(config.Source{Base: base, File: file, Getenv: c.getenv, Flags: flags})
+}
+
+type configCheckCmd struct{ configFile }
+
+// Run loads the configuration and makes of it what serve would, without serving: databases are not asked.
+func (cmd configCheckCmd) Run(ctx context.Context, c *console) error {
+	l, err := cmd.load(c, nil)
+	if err != nil {
+		return err
+	}
+	a, err := assemble(ctx, l, nil)
+	if err != nil {
+		return err
+	}
+	if err := a.Close(); err != nil {
+		return err
+	}
+	_, err = io.WriteString(c.stdout, "ok\n"+l.Summary())
+	return err
+}
+
+type configPrintCmd struct{ configFile }
+
+// Run prints the effective configuration.
+func (cmd configPrintCmd) Run(c *console) error {
+	l, err := cmd.load(c, nil)
+	if err != nil {
+		return err
+	}
+	return l.Print(c.stdout)
+}
+
+type configExampleCmd struct{}
+
+// Run prints the example.
+func (configExampleCmd) Run(c *console) error {
+	_, err := fmt.Fprint(c.stdout, config.Example())
+	return err
+}
