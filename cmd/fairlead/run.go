@@ -12,8 +12,10 @@ import (
 
 // cli is the command line.
 type cli struct {
+	Serve      serveCmd      `cmd:"" help:"Serve WebSockets. With --dev nothing else is needed to try it."`
 	Config     configCmd     `cmd:"" help:"Check, print or begin a configuration."`
 	Token      tokenCmd      `cmd:"" help:"Make and check tokens (JWT) with the configured keys."`
+	Publish    publishCmd    `cmd:"" help:"Send a message to every member of a group."`
 	Connect    connectCmd    `cmd:"" help:"Talk to a WebSocket from the terminal."`
 	Version    versionCmd    `cmd:"" help:"Print what this program was built from."`
 	Completion completionCmd `cmd:"" help:"Print a completion script for a shell."`

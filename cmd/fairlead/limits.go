@@ -1,0 +1,62 @@
+package main
+
+import (
+	"fmt"
+	"log/slog"
+	"math"
+	"runtime/debug"
+
+	"github.com/fairlead-ws/fairlead/cmd/fairlead/internal/config"
+)
+
+// maxConnections is the most that limits.connections = 0 can come to, where the system has no limit or an absurd one.
+const maxConnections = 1 << 20
+
+// Descriptors that are no connections: listeners, NATS, journal, files, and room for the internal port's clients.
+const reservedFiles = 128
+
+// connectionLimit returns how many connections the node takes: the configured number, or the open-file limit less what
+// handshakes, databases and the node itself need.
+func connectionLimit(c *config.Config, files uint64, logger *slog.Logger) (int, error) {
+	reserve := reservedFiles + c.Limits.Handshakes + authnFiles(c)
+	room := int(min(files, math.MaxInt32)) - reserve
+	if n := c.Limits.Connections; n > 0 {
+		if n > room {
+			logger.Warn("limits.connections is more than the open-file limit leaves; raise it (ulimit -n, LimitNOFILE)",
+				"connections", n, "room", max(room, 0), "open_files", files)
+		}
+		return n, nil
+	}
+	if room < 1 {
+		return 0, fmt.Errorf("the open-file limit of %d leaves no room for connections: %d are reserved; raise it (ulimit -n, LimitNOFILE)", files, reserve)
+	}
+	return min(room, maxConnections), nil
+}
+
+// authnFiles is how many descriptors the databases of verifiers and authorizers take at most: connections, and for SQLite
+// a second file each.
+func authnFiles(c *config.Config) int {
+	const each = 16
+	n := 0
+	for _, v := range c.Verifiers {
+		if v.DSN != "" {
+			n += each
+		}
+	}
+	for _, a := range c.Authorizers {
+		if a.DSN != "" {
+			n += each
+		}
+	}
+	return n
+}
+
+// gcPercent is how much the heap grows between two collections, in percent of what lives.
+const gcPercent = 100
+
+// tuneGC sets the collector's pace for serving, unless the environment has an opinion (GOGC, GOMEMLIMIT).
+func tuneGC(getenv func(string) string) {
+	if getenv("GOGC") == "" && getenv("GOMEMLIMIT") == "" {
+		debug.SetGCPercent(gcPercent)
+	}
+}

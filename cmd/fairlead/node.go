@@ -1,0 +1,295 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/fairlead-ws/fairlead/actor"
+	"github.com/fairlead-ws/fairlead/api"
+	"github.com/fairlead-ws/fairlead/bus"
+	"github.com/fairlead-ws/fairlead/cmd/fairlead/internal/config"
+	"github.com/fairlead-ws/fairlead/gateway"
+	"github.com/fairlead-ws/fairlead/metrics"
+	"github.com/fairlead-ws/fairlead/session"
+	"github.com/fairlead-ws/fairlead/session/journal"
+)
+
+// The proofs that the parts fit: interfaces live with the callers.
+var (
+	_ actor.Bus       = (*bus.NATS)(nil)
+	_ actor.Bus       = (*bus.Local)(nil)
+	_ actor.Journal   = (*journal.Memory)(nil)
+	_ gateway.Journal = (*journal.Memory)(nil)
+	_ gateway.Opener  = (*actor.System)(nil)
+)
+
+// How long the parts have to end, beyond the drain window.
+const (
+	drainPatience = 10 * time.Second // for clients that do not answer their close
+	closePatience = 5 * time.Second  // for what the bus still has to say to NATS
+	busGrace      = 2 * time.Second  // NATS may be away for so long before the node is not ready
+)
+
+// minNATSPayload is what a NATS server takes where nobody configured it; other programs count on it.
+const minNATSPayload = 1 << 20
+
+// node is all of a running Fairlead. Its parts are fixed after newNode.
+type node struct {
+	config   *config.Loaded
+	logger   *slog.Logger
+	registry *prometheus.Registry
+	name     string
+	epoch    session.Epoch
+
+	public, internal net.Listener
+
+	parts    *assembly
+	journal  *journal.Memory
+	embedded *bus.Embedded // nil with nats.url
+	bus      *bus.NATS
+	actors   *actor.System
+	gateway  *gateway.Gateway
+	api      *api.API
+
+	closers []func() error // of the parts that are open, the last one first to close
+}
+
+// newNode makes all parts and listens, but accepts nothing yet. On an error everything is closed again. ctx bounds the
+// construction only.
+func newNode(ctx context.Context, l *config.Loaded, logger *slog.Logger) (_ *node, err error) {
+	n := &node{config: l, logger: logger, registry: metrics.NewRegistry(metrics.ReadBuild())}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, n.close())
+		}
+	}()
+	if n.name = l.Node.Name; n.name == "" {
+		if n.name, err = os.Hostname(); err != nil {
+			return nil, fmt.Errorf("node.name is empty, and the host has no name: %w", err)
+		}
+	}
+	if n.epoch, err = session.NewEpoch(time.Now(), rand.Reader); err != nil {
+		return nil, err
+	}
+	if n.parts, err = assemble(ctx, l, n.registry); err != nil {
+		return nil, err
+	}
+	n.closers = append(n.closers, n.parts.Close)
+	if err = n.listen(ctx); err != nil {
+		return nil, err
+	}
+	if n.journal, err = journal.NewMemory(journal.MemoryConfig{Registerer: n.registry}); err != nil {
+		return nil, err
+	}
+	n.closers = append(n.closers, n.journal.Close)
+	if err = n.startBus(); err != nil {
+		return nil, err
+	}
+	return n, n.startRoutes()
+}
+
+// listen takes both addresses, so that one that is taken is found before anything else happens.
+func (n *node) listen(ctx context.Context) (err error) {
+	c := n.config.Listen
+	n.public, err = gateway.ListenConfig{DeferAccept: c.DeferAccept}.Listen(ctx, c.Public)
+	if err != nil {
+		return &listenError{c.Public, "--listen", "listen.public", err}
+	}
+	n.internal, err = (&net.ListenConfig{}).Listen(ctx, "tcp", c.Internal)
+	if err != nil {
+		return &listenError{c.Internal, "--internal", "listen.internal", err}
+	}
+	return nil
+}
+
+// startBus connects to NATS, of which it starts one where none is configured. A NATS that is away is no error.
+func (n *node) startBus() (err error) {
+	c, payload := n.config.NATS, n.config.Limits.MessageBytes
+	if c.URL == "" {
+		n.embedded, err = bus.StartEmbedded(bus.EmbeddedConfig{
+			Listen: c.Listen, MaxPayload: max(payload, minNATSPayload), Logger: n.logger,
+		})
+		if err != nil {
+			if strings.Contains(err.Error(), syscall.EADDRINUSE.Error()) { // the server's own text has no cause
+				err = errors.Join(err, syscall.EADDRINUSE)
+			}
+			return &listenError{c.Listen, "--nats-listen", "nats.listen", err}
+		}
+		n.closers = append(n.closers, func() error { return n.bounded(n.embedded.Close) })
+	}
+	n.bus, err = bus.NewNATS(bus.NATSConfig{
+		URL: c.URL, Embedded: n.embedded, Cluster: n.parts.cluster, Name: "fairlead " + n.name,
+		Creds: c.Creds, User: c.User, Password: c.Password, TLSCA: c.TLSCA, TLSCert: c.TLSCert, TLSKey: c.TLSKey,
+		MaxPayload: payload, Logger: n.logger, Registerer: n.registry,
+	})
+	if err != nil {
+		return n.config.Problem("nats", err)
+	}
+	n.closers = append(n.closers, func() error { return n.bounded(n.bus.Close) })
+	return nil
+}
+
+// startRoutes makes what connections meet: the actors, the gateway in front of them, and the internal port's answers.
+func (n *node) startRoutes() error {
+	c := n.config.Limits
+	files, err := openFiles()
+	if err != nil {
+		return err
+	}
+	limit, err := connectionLimit(n.config.Config, files, n.logger)
+	if err != nil {
+		return err
+	}
+	n.actors, err = actor.New(actor.Config{
+		Bus: n.bus, Journal: n.journal, Epoch: n.epoch, Logger: n.logger, Registerer: n.registry,
+		MaxConnections: limit, MessageBytes: c.MessageBytes, OutboxBytes: c.OutboxBytes,
+		WriteTimeout: c.WriteTimeout, PingInterval: c.PingInterval, PongTimeout: c.PongTimeout,
+	})
+	if err != nil {
+		return err
+	}
+	n.closers = append(n.closers, n.actors.Close)
+	if err := registerMetrics(n.registry, limit, n.embedded != nil); err != nil {
+		return err
+	}
+	n.gateway, err = gateway.New(gateway.Config{
+		Routes: n.parts.routes, Actors: n.actors, Journal: n.journal, Epoch: n.epoch,
+		Handshakes: c.Handshakes, HandshakeTimeout: c.HandshakeTimeout, HeadBytes: c.HeadBytes,
+		Logger: n.logger, Registerer: n.registry,
+	})
+	if err != nil {
+		return err
+	}
+	n.api, err = api.New(api.Config{
+		Metrics: metrics.Handler(n.registry),
+		Ready: []api.Check{
+			{Name: "accepting", OK: n.accepting},
+			{Name: "bus", OK: n.connected, Grace: busGrace},
+		},
+		Logger: n.logger,
+	})
+	return err
+}
+
+var (
+	errNotAccepting = errors.New("no new connections are accepted")
+	errBusAway      = errors.New("NATS is away: members of this node hear each other, other nodes do not hear them")
+)
+
+func (n *node) accepting() error {
+	if !n.gateway.Accepting() {
+		return errNotAccepting
+	}
+	return nil
+}
+
+func (n *node) connected() error {
+	if !n.bus.Connected() {
+		return errBusAway
+	}
+	return nil
+}
+
+// natsURL returns where other programs on this machine reach the bus, "" where they do not.
+func (n *node) natsURL() string {
+	if n.embedded != nil {
+		return n.embedded.URL()
+	}
+	return n.config.NATS.URL
+}
+
+// begin notes the start, in the journal and in the log.
+func (n *node) begin() error {
+	version := metrics.ReadBuild().Version
+	started := session.Record{
+		Time: time.Now(), Session: session.ID{Epoch: n.epoch}, Seq: 1,
+		Event: session.NodeStarted{Node: n.name, Version: version},
+	}
+	if err := n.journal.Append(context.Background(), started); err != nil {
+		return fmt.Errorf("journal: %w", err)
+	}
+	kind := "nats"
+	if n.embedded != nil {
+		kind = "embedded"
+		n.logger.Info("the bus is a NATS server inside this process: this node shares its groups with no other")
+	}
+	n.logger.Info("serving", "public", n.public.Addr().String(), "internal", n.internal.Addr().String(),
+		"node", n.name, "epoch", n.epoch.String(), "version", version, "bus", kind)
+	return nil
+}
+
+// serve accepts connections until ctx ends or something breaks, then drains and closes everything. It returns after all
+// goroutines have ended. begin comes first.
+func (n *node) serve(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	answering, stopAnswering := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopAnswering()
+	answered, accepted := make(chan error, 1), make(chan error, 1)
+	go func() {
+		defer cancel() // a node that nobody can ask is no use
+		answered <- n.api.Serve(answering, n.internal)
+	}()
+	go func() {
+		defer cancel()
+		accepted <- n.gateway.Serve(ctx, n.public)
+	}()
+
+	<-ctx.Done()
+	errs := []error{<-accepted}
+	errs = append(errs, n.drain(), n.closeParts())
+	stopAnswering() // last: a node that drains says that it is not ready
+	errs = append(errs, <-answered)
+	n.logger.Info("stopped")
+	return errors.Join(errs...)
+}
+
+// drain closes the connections over the configured window.
+func (n *node) drain() error {
+	window := n.config.Drain.Window
+	n.logger.Info("stopping: no new connections; closing the others", "connections", n.actors.Len(), "window", window.String())
+	ctx, cancel := context.WithTimeout(context.Background(), window+drainPatience)
+	defer cancel()
+	if err := n.actors.Drain(ctx, window); err != nil {
+		return fmt.Errorf("drain: %w", err)
+	}
+	return nil
+}
+
+// close closes a node that does not serve.
+func (n *node) close() error {
+	errs := []error{n.closeParts()}
+	for _, l := range []net.Listener{n.public, n.internal} {
+		if l != nil {
+			errs = append(errs, l.Close())
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// closeParts closes the parts that are open, in the reverse order of their making.
+func (n *node) closeParts() error {
+	var errs []error
+	for i := len(n.closers) - 1; i >= 0; i-- {
+		errs = append(errs, n.closers[i]())
+	}
+	n.closers = nil
+	return errors.Join(errs...)
+}
+
+// bounded calls f with a context that ends.
+func (n *node) bounded(f func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(context.Background(), closePatience)
+	defer cancel()
+	return f(ctx)
+}
