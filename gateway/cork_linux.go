@@ -1,0 +1,22 @@
+package gateway
+
+import (
+	"net"
+	"syscall"
+)
+
+// cork holds back what is written to conn until its end is, so that a refusal and the end of the connection are one packet
+// (TCP_CORK, tcp(7)): a tenth of what a refusal costs is the second. Where it fails they are two.
+func cork(conn net.Conn) {
+	c, ok := conn.(*net.TCPConn)
+	if !ok {
+		return
+	}
+	if raw, err := c.SyscallConn(); err == nil {
+		_ = raw.Control(setCork)
+	}
+}
+
+func setCork(fd uintptr) {
+	_ = syscall.SetsockoptInt(int(fd), syscall.IPPROTO_TCP, syscall.TCP_CORK, 1)
+}

@@ -1,0 +1,129 @@
+package gateway
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/fairlead-ws/fairlead/actor"
+	"github.com/fairlead-ws/fairlead/session"
+)
+
+// Opener makes actors; [actor.System] is one. Open takes conn over when it returns nil: then the gateway never touches it
+// again. When it returns an error, conn is still the gateway's, and the client is refused: with 503 for actor.ErrFull,
+// actor.ErrDraining and actor.ErrUnavailable, else with 500. What is borrowed in b dies when Open returns. conn has no
+// deadline. Open is called by many goroutines, and ctx ends with the handshake's time.
+type Opener interface {
+	Open(ctx context.Context, conn net.Conn, b actor.Birth) error
+}
+
+// Journal keeps the events of refused handshakes, and numbers them, since a node's events have other writers too; those of
+// package journal do. One goroutine calls it for each Serve, apart from the handshakes: while it is slow, events are joined
+// into fewer, see Config.RefusedPerSecond.
+type Journal interface {
+	Append(ctx context.Context, records ...session.Record) error
+}
+
+// Config is what a gateway is made of. The zero value of each field but Routes and Actors means its default.
+type Config struct {
+	Routes []Route // at least one
+	Actors Opener  // required
+
+	Journal Journal       // of refused events; nil: none are kept
+	Epoch   session.Epoch // whose events they are; required with a Journal
+	// RefusedPerSecond is how many refused events are written one by one. Those beyond are counted and written a second
+	// later as one event for each reason, with Count. 0: 50.
+	RefusedPerSecond int
+
+	Handshakes       int           // at once; 0: 256
+	HandshakeTimeout time.Duration // for all of one handshake; 0: 5 s
+	HeadBytes        int           // of a request's head, from 1 KiB to 1 MiB; 0: 16 KiB
+
+	Logger     *slog.Logger          // nil: slog.Default()
+	Registerer prometheus.Registerer // nil: the metrics are not registered
+}
+
+// The defaults of Config.
+const (
+	defaultHandshakes       = 256
+	defaultHandshakeTimeout = 5 * time.Second
+	defaultHeadBytes        = 16 << 10
+	defaultRefusedPerSecond = 50
+)
+
+// Gateway takes handshakes. Its methods may be called by many goroutines.
+type Gateway struct {
+	// Fixed after New.
+	routes    routes
+	actors    Opener
+	timeout   time.Duration
+	logger    *slog.Logger
+	metrics   *metrics
+	refused   *refusedEvents // nil: no journal
+	slots     chan struct{}  // one element for each handshake that is going on
+	lingering chan struct{}  // one element for each refused client that is being waited for
+
+	handshakes sync.Pool // of *handshake
+	faults     [numReasons]throttle
+
+	// Atomic.
+	accepting atomic.Int32 // loops that could accept a connection now
+}
+
+// New checks cfg and returns a gateway for it. Nothing runs before [Gateway.Serve].
+func New(cfg Config) (*Gateway, error) {
+	switch {
+	case cfg.Actors == nil:
+		return nil, errors.New("gateway: Actors is missing: nobody would take the connections")
+	case cfg.Journal != nil && cfg.Epoch.IsZero():
+		return nil, errors.New("gateway: Epoch is missing: the journal's events would belong to no node")
+	case cfg.Handshakes < 0 || cfg.HandshakeTimeout < 0 || cfg.RefusedPerSecond < 0:
+		return nil, errors.New("gateway: Handshakes, HandshakeTimeout and RefusedPerSecond cannot be negative")
+	}
+	headBytes := cmp.Or(cfg.HeadBytes, defaultHeadBytes)
+	if headBytes < 1<<10 || headBytes > 1<<20 {
+		return nil, fmt.Errorf("gateway: HeadBytes is %d: want 1024 to 1048576", headBytes)
+	}
+	table, err := newRoutes(cfg.Routes)
+	if err != nil {
+		return nil, err
+	}
+	m, err := newMetrics(cfg.Registerer)
+	if err != nil {
+		return nil, err
+	}
+	logger := cmp.Or(cfg.Logger, slog.Default())
+	n := cmp.Or(cfg.Handshakes, defaultHandshakes)
+	g := &Gateway{
+		routes:    table,
+		actors:    cfg.Actors,
+		timeout:   cmp.Or(cfg.HandshakeTimeout, defaultHandshakeTimeout),
+		logger:    logger,
+		metrics:   m,
+		slots:     make(chan struct{}, n),
+		lingering: make(chan struct{}, n),
+	}
+	if cfg.Journal != nil {
+		g.refused = newRefusedEvents(cfg, logger)
+	}
+	heads := newBuffers(headBytes)
+	g.handshakes.New = func() any {
+		return &handshake{gateway: g, head: head{pool: heads}, upgrader: newUpgrader()}
+	}
+	return g, nil
+}
+
+// release gives the slot of a handshake to another.
+func (g *Gateway) release() { <-g.slots }
+
+// Accepting reports whether a new connection would be accepted now: a Serve runs, its context has not ended, and the kernel
+// is not out of what a connection takes.
+func (g *Gateway) Accepting() bool { return g.accepting.Load() > 0 }

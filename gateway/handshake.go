@@ -1,0 +1,350 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net"
+	"net/netip"
+	"runtime/debug"
+	"sync"
+	"time"
+
+	"github.com/fairlead-ws/fairlead/actor"
+	"github.com/fairlead-ws/fairlead/authn"
+	"github.com/fairlead-ws/fairlead/session"
+)
+
+// How long a refused client is given to take the answer and leave, and what it may go on sending meanwhile.
+const (
+	lingerTime  = time.Second
+	lingerBytes = 256 << 10
+)
+
+// handshake is a connection from its accept to its actor or its refusal. It belongs to the handshake's goroutine, and is
+// used again for another.
+type handshake struct {
+	// Fixed after New.
+	gateway  *Gateway
+	upgrader *upgrader
+
+	conn    net.Conn
+	head    head
+	request authn.Request
+	upgrade upgrade
+	match   match
+	answer  []byte // scratch
+
+	opening  bool // Open was called
+	panicked bool // something that was called did
+}
+
+// handshake is the life of one connection in this package. It ends with the connection in an actor's hands, or closed.
+func (s *serving) handshake(ctx context.Context, conn net.Conn) {
+	defer s.handshakes.Done()
+	g := s.gateway
+	start := time.Now()
+	g.metrics.inFlight.Inc()
+	h := g.handshakes.Get().(*handshake)
+	h.conn = conn
+
+	err := h.open(ctx, s, start.Add(g.timeout))
+
+	g.metrics.inFlight.Dec()
+	if h.head.end > 0 {
+		g.metrics.seconds.Observe(time.Since(start).Seconds())
+	}
+	if err == nil {
+		g.release()
+		g.metrics.handshakes[reasonOK].Inc()
+	} else {
+		h.refuse(ctx, err)
+	}
+	if h.panicked {
+		return // who panicked may still hold what it borrowed: nobody else gets it
+	}
+	h.reset()
+	g.handshakes.Put(h)
+}
+
+// open reads the request, finds out who asks and whether they may, and hands the connection to its actor. On an error the
+// connection is still ours. The order of the checks is that of what they cost and of what they tell a stranger.
+func (h *handshake) open(ctx context.Context, s *serving, deadline time.Time) (err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			h.panicked = true
+			err = newPanicError(v, debug.Stack())
+		}
+	}()
+	h.request.Remote = remoteAddr(h.conn)
+	_ = h.conn.SetDeadline(deadline) // it fails when reading does
+	if err := s.readHead(h); err != nil {
+		return err
+	}
+	if err := parseHead(h.head.bytes(), &h.request, &h.upgrade); err != nil {
+		return err
+	}
+	if err := h.upgrade.check(); err != nil {
+		return err
+	}
+	if err := h.gateway.routes.find(h.request.Path, &h.match); err != nil {
+		return err
+	}
+	route := h.match.route
+	if err := route.Origins.Check(&h.request); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithDeadline(ctx, deadline)
+	defer cancel()
+	identity, err := h.identify(ctx)
+	if err != nil {
+		return err
+	}
+	groups, err := h.authorize(ctx, identity)
+	if err != nil {
+		return err
+	}
+	response, err := h.upgrader.respond(h.upgrade.key, route.selectProtocol(h.request.Protocols))
+	if err != nil {
+		return err
+	}
+	if err := ctx.Err(); err != nil {
+		return &authn.Error{Kind: authn.ErrUnavailable, Reason: authn.ReasonVerifierUnavailable, Err: err}
+	}
+	_ = h.conn.SetDeadline(time.Time{})
+	h.opening = true
+	return h.gateway.actors.Open(ctx, h.conn, actor.Birth{
+		Identity: identity,
+		Route:    route.Path,
+		Handler:  route.Handler,
+		Groups:   groups,
+		Greet:    route.Greet,
+		Response: response,
+		Pending:  h.head.pending(),
+		Remote:   h.request.Remote.Addr(),
+	})
+}
+
+// identify returns who asks. Absent, rejected and unavailable are three answers: the route says what the first two mean,
+// and nothing makes an anonymous client of the third.
+func (h *handshake) identify(ctx context.Context) (*session.Identity, error) {
+	route := h.match.route
+	if route.Chain == nil {
+		return session.Anonymous(), nil
+	}
+	id, err := route.Chain.Authenticate(ctx, &h.request)
+	switch {
+	case err == nil:
+		return id, nil
+	case route.AllowAnonymous && errors.Is(err, authn.ErrAbsent),
+		route.InvalidAnonymous && errors.Is(err, authn.ErrRejected):
+		return session.Anonymous(), nil
+	}
+	return nil, err
+}
+
+// authorize returns the groups that the connection joins, if id may join each.
+func (h *handshake) authorize(ctx context.Context, id *session.Identity) ([]session.Group, error) {
+	groups, err := h.match.groups()
+	if err != nil || h.match.route.Authorizer == nil {
+		return groups, err
+	}
+	for _, g := range groups {
+		if err := h.match.route.Authorizer.Authorize(ctx, id, g, h.match.paramsFor(g)); err != nil {
+			return nil, undecided(err)
+		}
+	}
+	return groups, nil
+}
+
+// undecided makes an error that does not say forbidden, or what else it is, into one that says unavailable: that an
+// authorizer failed lets nobody in, and tells nobody to stay away.
+func undecided(err error) error {
+	if _, ok := errors.AsType[*authn.Error](err); ok {
+		return err
+	}
+	if errors.Is(err, authn.ErrForbidden) {
+		return &authn.Error{Kind: authn.ErrForbidden, Reason: authn.ReasonForbidden, Err: err}
+	}
+	return &authn.Error{Kind: authn.ErrUnavailable, Reason: authn.ReasonAuthorizerUnavailable, Err: err}
+}
+
+// refuse answers the client, sees to it that the answer can be read, and closes the connection. It releases the
+// handshake's slot before it waits for the client to leave, so that this does not keep others from coming.
+func (h *handshake) refuse(ctx context.Context, err error) {
+	g := h.gateway
+	r := h.judge(ctx, err)
+	g.metrics.handshakes[r.reason].Inc()
+	if r.status == 0 {
+		g.release()
+		h.conn.Close()
+		return
+	}
+	now := time.Now()
+	g.refused.add(now, r.reason, h.match.path(), h.request.Remote.Addr())
+	if h.panicked && h.opening {
+		g.release()
+		abandon(h.conn)
+		return
+	}
+	_ = h.conn.SetDeadline(now.Add(lingerTime))
+	cork(h.conn)
+	h.answer = r.append(h.answer[:0])
+	_, werr := h.conn.Write(h.answer)
+	g.release()
+	if werr == nil {
+		h.linger()
+	}
+	h.conn.Close()
+}
+
+// judge makes a refusal of err, and logs it. An error that panics when it is looked at, as a nil pointer may, is a panic.
+func (h *handshake) judge(ctx context.Context, err error) (r refusal) {
+	defer func() {
+		if v := recover(); v != nil {
+			h.panicked = true
+			p := newPanicError(v, debug.Stack())
+			r = refusalOf(p, "")
+			h.gateway.logRefusal(ctx, &r, p, h.match.path(), h.request.Remote.Addr())
+		}
+	}()
+	challenge := ""
+	if h.match.route != nil {
+		challenge = h.match.route.challenge
+	}
+	r = refusalOf(err, challenge)
+	if r.status == 503 && ctx.Err() != nil {
+		r = refusalOf(errDraining, "") // it was interrupted by us
+	}
+	h.gateway.logRefusal(ctx, &r, err, h.match.path(), h.request.Remote.Addr())
+	return r
+}
+
+// linger reads what the client still sends until it leaves, within bounds. To close a socket with unread bytes would reset
+// the connection, and the client would see the reset and not the answer (RFC 9112 section 9.6). Where too many are waited
+// for already, it does not wait.
+func (h *handshake) linger() {
+	select {
+	case h.gateway.lingering <- struct{}{}:
+		defer func() { <-h.gateway.lingering }()
+	default:
+		return
+	}
+	if c, ok := h.conn.(interface{ CloseWrite() error }); ok && c.CloseWrite() != nil {
+		return
+	}
+	b := h.head.buffer()
+	for left := lingerBytes; left > 0; {
+		n, err := h.conn.Read(b[:min(len(b), left)])
+		if err != nil {
+			return
+		}
+		left -= n
+	}
+}
+
+// abandon ends a connection of which nobody can say whose it is, since Open panicked. If there is an actor it sees the end
+// and closes the connection, which only an actor may do; if there is none, the garbage collector does.
+func abandon(conn net.Conn) {
+	c, ok := conn.(*net.TCPConn)
+	if !ok {
+		conn.Close()
+		return
+	}
+	_ = c.CloseWrite()
+	_ = c.CloseRead()
+}
+
+// reset makes h ready for another connection, and forgets this one.
+func (h *handshake) reset() {
+	h.head.release()
+	if cap(h.request.Protocols) > maxKept {
+		h.request.Protocols = nil
+	}
+	h.request.Reset()
+	h.match.reset()
+	h.conn, h.upgrade, h.opening = nil, upgrade{}, false
+}
+
+// serving is one call of Serve.
+type serving struct {
+	gateway    *Gateway
+	handshakes sync.WaitGroup
+
+	// Guarded by mu.
+	mu       sync.Mutex
+	stopping bool
+	reading  map[*handshake]struct{} // their heads are being read
+}
+
+func newServing(g *Gateway) *serving {
+	return &serving{gateway: g, reading: make(map[*handshake]struct{})}
+}
+
+// readHead reads h's head. The error is that of head.read, or errDraining when stop interrupted it.
+func (s *serving) readHead(h *handshake) error {
+	s.mu.Lock()
+	if s.stopping {
+		s.mu.Unlock()
+		return errDraining
+	}
+	s.reading[h] = struct{}{}
+	s.mu.Unlock()
+
+	err := h.head.read(h.conn)
+
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.reading, h)
+	if s.stopping {
+		return errDraining
+	}
+	return err
+}
+
+// stop interrupts all reading of heads, now and later. Handshakes that are further are interrupted by their context.
+func (s *serving) stop() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.stopping = true
+	for h := range s.reading {
+		_ = h.conn.SetReadDeadline(time.Unix(1, 0))
+	}
+}
+
+// remoteAddr returns who is at the other end; the zero AddrPort where that is no TCP address.
+func remoteAddr(conn net.Conn) netip.AddrPort {
+	a, ok := conn.RemoteAddr().(*net.TCPAddr)
+	if !ok {
+		return netip.AddrPort{}
+	}
+	ap := a.AddrPort()
+	return netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port())
+}
+
+// logRefusal logs what a stranger did wrong for who debugs, and what went wrong here for who is on call, a line a second.
+func (g *Gateway) logRefusal(ctx context.Context, r *refusal, err error, route string, remote netip.Addr) {
+	level := slog.LevelDebug
+	switch r.reason {
+	case reasonInternal, reasonPanic, reasonUnavailable, reasonVerifierUnavailable, reasonAuthorizerUnavailable:
+		level = slog.LevelError
+	}
+	if !g.logger.Enabled(ctx, level) {
+		return
+	}
+	attrs := []slog.Attr{
+		slog.Int("status", r.status), slog.String("reason", r.reason.String()), slog.String("route", route),
+		slog.Any("remote", session.TruncateAddr(remote)), slog.String("error", err.Error()),
+	}
+	if level == slog.LevelError {
+		held, ok := g.faults[r.reason].allow(time.Now())
+		if !ok {
+			return
+		}
+		attrs = append(attrs, slog.Uint64("lines_held_back", held))
+	}
+	if p, ok := errors.AsType[*panicError](err); ok {
+		attrs = append(attrs, slog.String("stack", string(p.stack)))
+	}
+	g.logger.LogAttrs(ctx, level, "handshake refused", attrs...)
+}
