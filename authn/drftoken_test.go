@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"os"
@@ -241,6 +242,13 @@ func TestSQLiteIsReadOnly(t *testing.T) {
 	if found, err := db.first(t.Context(), nil); err == nil {
 		t.Errorf("a DELETE went through, with a row: %v", found)
 	}
+	var queryOnly int // beside the mode of the file: an attached one would be writable
+	if err := db.db.QueryRow("PRAGMA query_only").Scan(&queryOnly); err != nil || queryOnly != 1 {
+		t.Errorf("query_only is %d, %v", queryOnly, err)
+	}
+	if _, err := db.db.Exec("PRAGMA query_only = 0; DELETE FROM authtoken_token"); err == nil {
+		t.Error("the file was opened for writing")
+	}
 	if err := db.close(); err != nil {
 		t.Error(err)
 	}
@@ -371,6 +379,25 @@ func TestScrub(t *testing.T) {
 	if got := scrub(quoting, "other"); !errors.Is(got, quoting) {
 		t.Errorf("got %v", got)
 	}
+}
+
+// quotingDatabase fails as some servers do: with what it was asked.
+type quotingDatabase struct{}
+
+func (quotingDatabase) first(_ context.Context, args []any, _ ...any) (bool, error) {
+	return false, fmt.Errorf("cannot make sense of %q", args)
+}
+
+func (quotingDatabase) close() error { return nil }
+
+func TestDRFTokenScrubsTheDatabase(t *testing.T) {
+	v := newDRFToken(t, DRFTokenConfig{DSN: sqliteDSN})
+	if err := v.Close(); err != nil {
+		t.Fatal(err)
+	}
+	v.db = quotingDatabase{}
+	_, err := verify(t, v, aliceKey)
+	wantRefusal(t, err, ErrUnavailable, ReasonVerifierUnavailable, aliceKey)
 }
 
 func TestDRFTokenIsMeasured(t *testing.T) {

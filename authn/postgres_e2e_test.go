@@ -170,27 +170,41 @@ func TestPostgresSlow(t *testing.T) {
 	}
 }
 
-// TestPostgresClientsThatLeave cancels callers in the middle: the pool keeps its connections.
-func TestPostgresClientsThatLeave(t *testing.T) {
+// TestPostgresClientThatLeaves cancels a caller while the server works for it: the pool keeps the connection.
+func TestPostgresClientThatLeaves(t *testing.T) {
 	dsn := postgresFixture(t)
-	v := newDRFToken(t, DRFTokenConfig{DSN: dsn, MaxConns: 2})
+	v := newDRFToken(t, DRFTokenConfig{DSN: dsn, MaxConns: 1, Timeout: 30 * time.Second})
 	if _, err := verify(t, v, aliceKey); err != nil {
 		t.Fatal(err)
 	}
 	pool := v.db.(*postgresDatabase).pool
 	before := pool.Stat().NewConnsCount()
-	var wg sync.WaitGroup
-	for i := range 200 {
-		wg.Go(func() {
-			ctx, cancel := context.WithTimeout(t.Context(), time.Duration(i)*10*time.Microsecond)
-			defer cancel()
-			if _, err := v.Verify(ctx, Credential{Value: []byte(aliceKey)}); err != nil && !errors.Is(err, ErrUnavailable) {
-				t.Errorf("got %v", err)
-			}
-		})
+
+	lock := must(pgx.Connect(t.Context(), dsn))
+	defer lock.Close(context.Background())
+	must(lock.PgConn().Exec(t.Context(), "BEGIN; LOCK TABLE public.authtoken_token IN ACCESS EXCLUSIVE MODE").ReadAll())
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	answer := make(chan error, 1)
+	go func() {
+		_, err := v.Verify(ctx, Credential{Value: []byte(aliceKey)})
+		answer <- err
+	}()
+	const waiting = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+	for deadline, n := time.Now().Add(10*time.Second), 0; n == 0; {
+		if err := lock.QueryRow(t.Context(), waiting).Scan(&n); err != nil || time.Now().After(deadline) {
+			t.Fatalf("nobody waits for the lock: %v", err)
+		}
 	}
-	wg.Wait()
-	if made := pool.Stat().NewConnsCount() - before; made > 1 { // the second of two
+	cancel()
+	must(lock.PgConn().Exec(t.Context(), "ROLLBACK").ReadAll())
+	if err := <-answer; err != nil {
+		t.Errorf("the question under way was dropped: %v", err)
+	}
+	if _, err := verify(t, v, aliceKey); err != nil {
+		t.Error(err)
+	}
+	if made := pool.Stat().NewConnsCount() - before; made != 0 {
 		t.Errorf("%d connections were made anew", made)
 	}
 }
