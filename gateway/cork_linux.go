@@ -6,7 +6,7 @@ import (
 )
 
 // cork holds back what is written to conn until its end is, so that a refusal and the end of the connection are one packet
-// (TCP_CORK, tcp(7)): a tenth of what a refusal costs is the second. Where it fails they are two.
+// (TCP_CORK, tcp(7)): packets are most of what a refusal costs. Where it fails they are two.
 func cork(conn net.Conn) {
 	c, ok := conn.(*net.TCPConn)
 	if !ok {

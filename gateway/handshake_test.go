@@ -193,9 +193,7 @@ func TestServeAccepts(t *testing.T) {
 			}
 		})
 	}
-	if got := s.count(reasonOK); got != len(s.actors.born()) {
-		t.Errorf("%d are counted as accepted, %d are", got, len(s.actors.born()))
-	}
+	waitFor(t, "the count of the accepted", func() bool { return s.count(reasonOK) == len(s.actors.born()) })
 }
 
 // Absent, rejected and unavailable are three answers.

@@ -13,8 +13,8 @@ import (
 // ListenConfig says how to listen. The zero value is the default.
 type ListenConfig struct {
 	// DeferAccept lets the kernel keep a connection to itself until its first bytes have come, or so long, in whole
-	// seconds: a handshake takes a fifth less CPU, and silent clients take no handshake. But a TCP health check that
-	// connects and waits has to wait. Linux only (TCP_DEFER_ACCEPT); elsewhere Listen says that it cannot. 0: off.
+	// seconds: a client that says nothing takes nobody's handshake. But a TCP health check that connects and waits has to
+	// wait. Linux only (TCP_DEFER_ACCEPT); elsewhere Listen says that it cannot. 0: off.
 	DeferAccept time.Duration
 }
 
