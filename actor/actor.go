@@ -36,55 +36,68 @@ const lingerBytes = 1 << 20
 // Actor owns one connection and the session on it. Its methods say which goroutines may call them; those that say "only
 // in a Handler" are for the actor's own goroutine: inside a method of the [Handler], or a function given to [Actor.Do].
 type Actor struct {
-	// Fixed after newActor.
-	system  *System
-	conn    transport
-	handler Handler
-	id      session.ID
-	expires int64 // Unix milliseconds, 0: never
+	// Fixed after Open.
+	system   *System
+	conn     transport
+	handler  Handler
+	identity *session.Identity
+	number   uint64 // of the session
+	expires  int64  // Unix milliseconds, 0: never
 
 	// Owned by the actor's goroutine (before the start: the handshake's).
 	state    session.State
 	members  []*bus.Membership // of state.Groups, in the same order
 	reader   *reader           // nil while nothing is half read
-	rest     []byte            // read, not taken apart yet: the bus has to take a message first
-	pending  []bus.Message     // published, not taken by the bus yet
+	backlog  *backlog          // nil while the bus has taken everything
+	ending   *ending           // nil while the connection is open
 	received counters
-	closeBy  time.Time // when a closing connection is cut off; zero while it is open
-	closure  Closure   // how it will have ended
-	lingered int
 	phase    phase
 	paused   bool // not reading, until the bus has room
 
 	// Guarded by mu.
+	shut  bool // the last frame is sent or queued
+	dead  bool // the connection is given up: nothing touches it but the actor, which ends
+	ended bool // the actor has ended
 	mu    sync.Mutex
 	mail  []command
 	out   *outbox // nil: the socket has taken everything
 	sent  counters
-	shut  bool // the last frame is sent or queued
-	dead  bool // the connection is given up: nothing touches it but the actor, which ends
-	ended bool // the actor has ended
 
 	// Guarded by system.mu.
-	slot int
-
-	// Owned by the sweeper's goroutine.
-	pinged  int64 // when the ping that awaits its answer was sent, 0: none
-	expired bool
+	slot int32
 
 	// Atomic.
 	mailed atomic.Bool  // mail is not empty
 	grown  atomic.Bool  // the goroutine has run deep since it was started
 	heard  atomic.Int64 // when the peer was last heard of: System.clock
+
+	// Owned by the sweeper's goroutine.
+	expired bool
+	pinged  int64 // when the ping that awaits its answer was sent, 0: none
+}
+
+// backlog is what a client said and the bus has not taken.
+type backlog struct {
+	messages []bus.Message // published
+	rest     []byte        // read, not taken apart yet
+}
+
+// ending is how a connection that is closing ends.
+type ending struct {
+	by       time.Time // when it is cut off
+	closure  Closure
+	lingered int // bytes that came after the close
 }
 
 type counters struct{ messages, bytes uint64 }
 
 // ID returns the session's id. Any goroutine.
-func (a *Actor) ID() session.ID { return a.id }
+func (a *Actor) ID() session.ID {
+	return session.ID{Epoch: a.system.config.Epoch, Number: a.number}
+}
 
 // Identity returns who the client is. It is not to be changed. Any goroutine.
-func (a *Actor) Identity() *session.Identity { return a.state.Identity }
+func (a *Actor) Identity() *session.Identity { return a.identity }
 
 // State returns the session's state. Only in a Handler.
 func (a *Actor) State() session.State { return a.state }
@@ -141,7 +154,7 @@ func (a *Actor) contain() {
 	}
 	a.system.metrics.panics.Inc()
 	a.system.config.Logger.Error("a handler panicked; its connection is closed",
-		"session", a.id, "panic", v, "stack", string(debug.Stack()))
+		"session", a.ID(), "panic", v, "stack", string(debug.Stack()))
 	a.sendClose(closeFrame(CloseInternalError, "internal error"), true, true)
 	a.handler = Ignore // it is not to be trusted with the end
 	a.finish(Closure{Code: CloseInternalError, Reason: "a handler panicked"}, false)
@@ -158,8 +171,8 @@ func (a *Actor) feed(buf *readBuffer) bool {
 // process takes b apart and acts on what is in it. It reports false when the actor has ended.
 func (a *Actor) process(b []byte) bool {
 	if a.phase == phaseLinger {
-		if a.lingered += len(b); a.lingered > lingerBytes {
-			a.finish(a.closure, true)
+		if a.ending.lingered += len(b); a.ending.lingered > lingerBytes {
+			a.finish(a.ending.closure, true)
 			return false
 		}
 		return true
@@ -183,7 +196,7 @@ func (a *Actor) process(b []byte) bool {
 			break
 		}
 		if a.paused && len(b) > 0 {
-			a.rest = slices.Clone(b)
+			a.backlog.rest = slices.Clone(b)
 			break
 		}
 	}
@@ -207,7 +220,6 @@ func (a *Actor) handle(ev event) bool {
 		a.system.metrics.received(len(ev.payload))
 		a.grown.Store(true)
 		a.handler.Message(a, Message{Binary: ev.binary, Payload: ev.payload})
-		return a.settle()
 	case gotPing:
 		a.sendPong(ev.payload)
 	case gotClose:
@@ -217,45 +229,63 @@ func (a *Actor) handle(ev event) bool {
 	return true
 }
 
-// settle publishes what a Handler has asked for. It reports false when the actor has ended.
-func (a *Actor) settle() bool { return len(a.pending) == 0 || a.paused || a.republish() }
-
-// republish gives the bus what waits for it. If the bus is busy the client is not read until it has room.
-func (a *Actor) republish() bool {
-	for len(a.pending) > 0 {
-		m := a.pending[0]
-		err := a.system.config.Bus.Publish(m, a)
-		if errors.Is(err, bus.ErrBusy) {
-			a.paused = true
-			a.system.metrics.paused.Inc()
-			return true
-		}
-		a.pending[0] = bus.Message{}
-		a.pending = a.pending[1:]
-		if err != nil {
-			a.system.metrics.unpublished.Inc()
-		}
-		if errors.Is(err, bus.ErrTooLarge) {
-			a.startClose(CloseMessageTooBig, "the message is too big for the bus")
-		}
+// offer gives m to the bus, behind what waits for it.
+func (a *Actor) offer(m bus.Message) {
+	switch {
+	case a.phase != phaseOpen:
+		a.system.metrics.unpublished.Inc()
+	case a.backlog != nil:
+		a.backlog.messages = append(a.backlog.messages, m)
+	case !a.taken(m):
+		a.backlog = &backlog{messages: []bus.Message{m}}
 	}
-	a.pending = nil
-	if rest := a.rest; rest != nil {
-		a.rest = nil
-		return a.process(rest)
+}
+
+// taken reports whether the bus has done with m. If it is busy the client is not read until it has room.
+func (a *Actor) taken(m bus.Message) bool {
+	err := a.system.config.Bus.Publish(m, a)
+	if errors.Is(err, bus.ErrBusy) {
+		a.paused = true
+		a.system.metrics.paused.Inc()
+		return false
+	}
+	if err != nil {
+		a.system.metrics.unpublished.Inc()
+	}
+	if errors.Is(err, bus.ErrTooLarge) {
+		a.startClose(CloseMessageTooBig, "the message is too big for the bus")
 	}
 	return true
+}
+
+// resume gives the bus what waits for it, and goes on with what was read. It reports false when the actor has ended.
+func (a *Actor) resume() bool {
+	a.paused = false
+	for a.backlog != nil && len(a.backlog.messages) > 0 {
+		if !a.taken(a.backlog.messages[0]) {
+			return true
+		}
+		if a.backlog != nil { // else the message closed the connection
+			a.backlog.messages = a.backlog.messages[1:]
+		}
+	}
+	b := a.backlog
+	a.backlog = nil
+	if b == nil || b.rest == nil {
+		return true
+	}
+	return a.process(b.rest)
 }
 
 // BusReady implements [bus.Waiter].
 func (a *Actor) BusReady() { a.post(resume{}) }
 
 // mayRenew reports whether the goroutine can be left for a fresh one.
-func (a *Actor) mayRenew() bool { return a.reader == nil && a.rest == nil && a.pending == nil }
+func (a *Actor) mayRenew() bool { return a.reader == nil && a.backlog == nil }
 
 // decide makes e a fact: it is applied to the state and appended to the journal.
 func (a *Actor) decide(ctx context.Context, now time.Time, e session.Event) error {
-	r := session.Record{Time: now, Session: a.id, Seq: a.state.Seq + 1, Event: e}
+	r := session.Record{Time: now, Session: a.ID(), Seq: a.state.Seq + 1, Event: e}
 	a.state = a.state.Apply(r)
 	if err := a.system.config.Journal.Append(ctx, r); err != nil {
 		a.system.metrics.unrecorded.Inc()
@@ -267,7 +297,7 @@ func (a *Actor) decide(ctx context.Context, now time.Time, e session.Event) erro
 // lost ends a connection that reading said is over.
 func (a *Actor) lost(err error) {
 	if a.phase != phaseOpen {
-		a.finish(a.closure, false)
+		a.finish(a.ending.closure, false)
 		return
 	}
 	c := Closure{Code: CloseAbnormal, Reason: "the connection was lost", ByPeer: true}

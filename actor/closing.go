@@ -37,7 +37,7 @@ func (a *Actor) violated(err error) {
 // unread bytes resets it, and takes the answer back. It reports false when the actor has ended.
 func (a *Actor) closedByPeer(payload []byte) bool {
 	if a.phase == phaseClosed { // this is the answer to ours: both are through
-		a.finish(a.closure, false)
+		a.finish(a.ending.closure, false)
 		return false
 	}
 	code, reason, err := parseClose(payload)
@@ -61,16 +61,18 @@ func (a *Actor) linger() {
 // await goes on to p. The connection is cut off when CloseTimeout has passed. The mailbox is looked at before the actor
 // parks: setting the deadline may have undone a wake-up.
 func (a *Actor) await(p phase, c Closure) {
-	a.phase, a.closure = p, c
-	a.closeBy = time.Now().Add(a.system.config.CloseTimeout)
-	a.conn.setReadDeadline(a.closeBy)
+	a.phase, a.ending = p, &ending{by: time.Now().Add(a.system.config.CloseTimeout), closure: c}
+	a.conn.setReadDeadline(a.ending.by)
 	a.forget()
 }
 
 // forget drops what the client said and the bus has not taken.
 func (a *Actor) forget() {
-	a.system.metrics.unpublished.Add(float64(len(a.pending)))
-	a.paused, a.pending, a.rest = false, nil, nil
+	a.paused = false
+	if a.backlog != nil {
+		a.system.metrics.unpublished.Add(float64(len(a.backlog.messages)))
+		a.backlog = nil
+	}
 }
 
 // finish is the one end of an actor, whatever the cause. reset gives up what is unsent.
@@ -114,7 +116,7 @@ func (a *Actor) tellClosed(c Closure) {
 	defer func() {
 		if v := recover(); v != nil {
 			a.system.metrics.panics.Inc()
-			a.system.config.Logger.Error("a handler panicked at the end of a connection", "session", a.id, "panic", v)
+			a.system.config.Logger.Error("a handler panicked at the end of a connection", "session", a.ID(), "panic", v)
 		}
 	}()
 	a.handler.Close(a, c)

@@ -60,12 +60,12 @@ func (a *Actor) Send(m Message) bool {
 func (a *Actor) Publish(g session.Group, m Message) { a.publish([]session.Group{g}, m) }
 
 func (a *Actor) publish(groups []session.Group, m Message) {
-	if len(groups) == 0 || a.phase != phaseOpen {
+	if len(groups) == 0 {
 		return
 	}
 	payload := slices.Clone(m.Payload)
 	for _, g := range groups {
-		a.pending = append(a.pending, bus.Message{Group: g, Binary: m.Binary, Payload: payload})
+		a.offer(bus.Message{Group: g, Binary: m.Binary, Payload: payload})
 	}
 }
 

@@ -59,7 +59,11 @@ func (a *Actor) postLocked(c command) (wake bool) {
 // The deadline is set before the mailbox is emptied: the other order would undo the wake-up of a command that is posted
 // between the two.
 func (a *Actor) drain() bool {
-	a.conn.setReadDeadline(a.closeBy)
+	var deadline time.Time
+	if a.ending != nil {
+		deadline = a.ending.by
+	}
+	a.conn.setReadDeadline(deadline)
 	a.mu.Lock()
 	a.mailed.Store(false)
 	mail := a.mail
@@ -75,8 +79,7 @@ func (a *Actor) drain() bool {
 		case closing:
 			a.startClose(c.code, c.reason)
 		case resume:
-			a.paused = false
-			if !a.republish() {
+			if !a.resume() {
 				return false
 			}
 		case renew:
@@ -84,13 +87,10 @@ func (a *Actor) drain() bool {
 		case do:
 			a.grown.Store(true)
 			c.f(a)
-			if !a.settle() {
-				return false
-			}
 		}
 	}
-	if !a.closeBy.IsZero() && !time.Now().Before(a.closeBy) {
-		a.finish(a.closure, true)
+	if a.ending != nil && !time.Now().Before(a.ending.by) {
+		a.finish(a.ending.closure, true)
 		return false
 	}
 	if fresh && a.mayRenew() {

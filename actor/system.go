@@ -134,8 +134,7 @@ func (s *System) Open(ctx context.Context, conn net.Conn, b Birth) error {
 		return errors.New("actor: Birth.Identity and Birth.Handler are required")
 	}
 	a := &Actor{
-		system: s, conn: newTransport(conn), handler: b.Handler,
-		id: session.ID{Epoch: s.config.Epoch, Number: s.last.Add(1)},
+		system: s, conn: newTransport(conn), handler: b.Handler, identity: b.Identity, number: s.last.Add(1),
 		// Members get messages before the client is answered, but nothing goes out before the response.
 		out: newOutbox(),
 	}
@@ -173,17 +172,17 @@ func (s *System) Open(ctx context.Context, conn net.Conn, b Birth) error {
 }
 
 // open calls Handler.Open. It reports false if that panicked: then the connection has ended.
-func (a *Actor) open() bool {
+func (a *Actor) open() (ok bool) {
 	defer a.contain()
 	a.handler.Open(a)
-	return a.settle()
+	return true
 }
 
 // answer writes the 101 response and the greeting in one go, and lets out what was queued meanwhile.
 func (a *Actor) answer(b Birth) {
 	first := b.Response
 	if b.Greet {
-		first = append(first[:len(first):len(first)], greeting(a.state.Identity)...)
+		first = append(first[:len(first):len(first)], greeting(a.identity)...)
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -216,7 +215,7 @@ func (s *System) joinAll(a *Actor) {
 }
 
 func (s *System) join(a *Actor, g session.Group, done func(error)) *bus.Membership {
-	return s.config.Bus.Join(g, a, uint32(a.id.Number), done) //nolint:gosec // which shard: any bits will do
+	return s.config.Bus.Join(g, a, uint32(a.number), done) //nolint:gosec // which shard: any bits will do
 }
 
 // joiner waits for the joins of one opening.
@@ -246,7 +245,7 @@ func (s *System) add(a *Actor) error {
 	case len(s.actors) >= s.config.MaxConnections:
 		return ErrFull
 	}
-	a.slot = len(s.actors)
+	a.slot = int32(len(s.actors)) //nolint:gosec // fewer than there are descriptors
 	s.actors = append(s.actors, a)
 	s.due = append(s.due, never64)
 	s.running.Add(1)
