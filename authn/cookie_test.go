@@ -3,6 +3,7 @@ package authn
 import (
 	"bytes"
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -73,6 +74,7 @@ func FuzzCookie(f *testing.F) {
 		}
 	}
 	f.Add([]byte(`JWT="\145\"y"; a=b`))
+	f.Add([]byte("JWT=00;JWT"))
 	c := must(NewCookie("JWT"))
 	f.Fuzz(func(t *testing.T, header []byte) {
 		before := bytes.Clone(header)
@@ -96,6 +98,9 @@ func FuzzCookie(f *testing.F) {
 		// net/http takes more bytes in a value, and fewer spaces around a name; elsewhere the rules agree.
 		if len(header) > MaxCredential || bytes.ContainsAny(header, " \t\r\n\\,\"") {
 			return
+		}
+		if bytes.Contains(slices.Concat([]byte(";"), header, []byte(";")), []byte(";JWT;")) {
+			return // for net/http that is an empty cookie, for RFC 6265 none
 		}
 		want := ""
 		for _, hc := range httpRequest("Cookie", string(header)).CookiesNamed("JWT") {
