@@ -2,6 +2,7 @@ package actor
 
 import (
 	"encoding/binary"
+	"strings"
 	"unicode/utf8"
 
 	"github.com/gobwas/ws"
@@ -61,12 +62,13 @@ type Closure struct {
 	ByPeer bool   // the peer closed first, or just went away
 }
 
-// closeFrame returns a close frame with the code and the reason, which is cut to what a frame has room for. A code that
-// must not be on the wire gives a frame without any.
+// closeFrame returns a close frame with the code and the reason, which is made valid UTF-8 (RFC 6455 section 5.5.1) and cut
+// to what a frame has room for. A code that must not be on the wire gives a frame without any.
 func closeFrame(code CloseCode, reason string) []byte {
 	if !code.onWire() {
 		return []byte{finBit | byte(ws.OpClose), 0}
 	}
+	reason = strings.ToValidUTF8(reason, string(utf8.RuneError))
 	if len(reason) > maxCloseReason {
 		reason = reason[:maxCloseReason]
 		for !utf8.ValidString(reason) {
