@@ -240,8 +240,8 @@ func TestComposeConfig(t *testing.T) {
 		"FAIRLEAD_VERIFIER_JWT_SECRET=" + secret, "FAIRLEAD_NATS_URL=" + s.url(),
 		"FAIRLEAD_LISTEN_PUBLIC=127.0.0.1:0", "FAIRLEAD_LISTEN_INTERNAL=127.0.0.1:0",
 	}
-	a := startNodeFile(t, "../../../deploy/fairlead.toml", env...)
-	b := startNodeFile(t, "../../../deploy/fairlead.toml", env...)
+	a := startNodeFile(t, "deploy/fairlead.toml", env...)
+	b := startNodeFile(t, "deploy/fairlead.toml", env...)
 	granted, err := jwt.NewWithClaims(jwt.SigningMethodHS256, jwt.MapClaims{
 		"user_id": "1", "exp": time.Now().Add(time.Hour).Unix(), "groups": []string{"app_*"},
 	}).SignedString([]byte(secret))

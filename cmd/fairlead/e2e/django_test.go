@@ -54,7 +54,8 @@ func TestDjangoQueryToken(t *testing.T) {
 	}
 	t.Run("sqlite", func(t *testing.T) { testDjango(t, "sqlite:"+sqlite, tokens(t, "fixtures.json")) })
 	t.Run("postgres", func(t *testing.T) {
-		testDjango(t, startPostgres(t, filepath.Join(fixtures, "django_pg.sql")), tokens(t, "fixtures_pg.json"))
+		startDjangoPostgres(t, filepath.Join(fixtures, "django_pg.sql"))
+		testDjango(t, postgresDSN, tokens(t, "fixtures_pg.json"))
 	})
 }
 

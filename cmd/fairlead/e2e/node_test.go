@@ -20,6 +20,9 @@ import (
 	"time"
 )
 
+// repository is the root, seen from the tests' folder. Nodes run in it.
+const repository = "../../.."
+
 // node is one `fairlead serve` in a process of its own.
 type node struct {
 	public, internal string // addresses
@@ -51,10 +54,11 @@ func startNode(t *testing.T, config string) *node {
 	return startNodeFile(t, file)
 }
 
+// startNodeFile does the same with a file that is there already. The environment gives it free ports.
 func startNodeFile(t *testing.T, file string, env ...string) *node {
 	t.Helper()
 	n := &node{cmd: exec.Command(programs.fairlead, "serve", "--config", file), done: make(chan struct{})}
-	n.cmd.Env = append(os.Environ(), env...)
+	n.cmd.Dir, n.cmd.Env = repository, append(os.Environ(), env...)
 	n.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL} // not to outlive a test binary that crashes
 	stderr, err := n.cmd.StderrPipe()
 	if err != nil {

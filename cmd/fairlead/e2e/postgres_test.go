@@ -54,9 +54,15 @@ func serverUser(t *testing.T) *syscall.Credential {
 	return nil
 }
 
-// startPostgres starts a PostgreSQL server of the test's own on loopback, loads the SQL dump into it, and returns its DSN.
-// Nothing is left behind: not the server, not its files.
-func startPostgres(t *testing.T, dump string) string {
+// A loopback address of its own for the database: no client's socket can take the port.
+const postgresHost, postgresPort = "127.0.0.10", "5432"
+
+// postgresDSN is the database that startPostgres makes, and its superuser.
+var postgresDSN = "postgres://django@" + net.JoinHostPort(postgresHost, postgresPort) + "/postgres?sslmode=disable"
+
+// startPostgres starts a PostgreSQL server of the test's own at postgresDSN, and returns what makes commands of its
+// programs. Nothing is left behind: not the server, not its files.
+func startPostgres(t *testing.T) (command func(name string, args ...string) *exec.Cmd) {
 	t.Helper()
 	bin, as := postgresBin(t), serverUser(t)
 	dir, err := os.MkdirTemp("", "fairlead-postgres-") //nolint:usetesting // what is above t.TempDir is closed to others
@@ -70,7 +76,7 @@ func startPostgres(t *testing.T, dump string) string {
 		}
 	}
 	data := filepath.Join(dir, "data")
-	command := func(name string, args ...string) *exec.Cmd {
+	command = func(name string, args ...string) *exec.Cmd {
 		cmd := exec.Command(filepath.Join(bin, name), args...)
 		cmd.Dir = dir
 		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: as, Pdeathsig: syscall.SIGQUIT}
@@ -81,10 +87,8 @@ func startPostgres(t *testing.T, dump string) string {
 		t.Fatalf("initdb: %v\n%s", err, out)
 	}
 
-	// A loopback address of its own: no client's socket can take the port.
-	const host, port = "127.0.0.10", "5432"
 	var log bytes.Buffer
-	server := command("postgres", "-D", data, "-h", host, "-p", port, "-k", dir, "-c", "fsync=off", "-c", "max_connections=20")
+	server := command("postgres", "-D", data, "-h", postgresHost, "-p", postgresPort, "-k", dir, "-c", "fsync=off")
 	server.Stdout, server.Stderr = &log, &log
 	if err := server.Start(); err != nil {
 		t.Fatalf("postgres: %v", err)
@@ -109,17 +113,39 @@ func startPostgres(t *testing.T, dump string) string {
 			t.Fatalf("postgres has ended: %s", log.String())
 		default:
 		}
-		return command("pg_isready", "-q", "-h", host, "-p", port, "-U", "django", "-d", "postgres").Run()
+		return command("pg_isready", "-q", "-d", postgresDSN).Run()
 	})
+	return command
+}
+
+// startDjangoPostgres starts a server with the SQL dump of a Django's database in it.
+func startDjangoPostgres(t *testing.T, dump string) {
+	t.Helper()
+	command := startPostgres(t)
 
 	sql, err := os.ReadFile(dump)
 	if err != nil {
 		t.Fatal(err)
 	}
-	load := command("psql", "-X", "-q", "-v", "ON_ERROR_STOP=1", "-h", host, "-p", port, "-U", "django", "-d", "postgres")
+	load := command("psql", "-X", "-q", "-v", "ON_ERROR_STOP=1", "-d", postgresDSN)
 	load.Stdin = bytes.NewReader(sql)
 	if out, err := load.CombinedOutput(); err != nil {
 		t.Fatalf("psql: %v\n%s", err, strings.TrimSpace(string(out)))
 	}
-	return "postgres://django@" + net.JoinHostPort(host, port) + "/postgres?sslmode=disable"
+}
+
+// TestAuthnOnPostgres runs those tests of package authn that need a PostgreSQL: it is here that one is started.
+func TestAuthnOnPostgres(t *testing.T) {
+	startPostgres(t)
+	cmd := exec.Command("go", "test", "-tags=e2e", "-count=1", "-run=Postgres", "-v", "../../../authn")
+	cmd.Env = append(os.Environ(), "FAIRLEAD_TEST_POSTGRES="+postgresDSN)
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	if n := bytes.Count(out, []byte("--- PASS: Test")); n == 0 {
+		t.Errorf("no test ran:\n%s", out)
+	} else {
+		t.Logf("%d tests passed", n)
+	}
 }
