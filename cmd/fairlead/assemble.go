@@ -50,11 +50,11 @@ type assembler struct {
 	*assembly
 	l        *config.Loaded
 	r        prometheus.Registerer
-	problems config.Problems
+	problems config.Errors
 }
 
 // assemble makes the parts that l describes. Databases are not asked yet, but a file of SQLite must be there. The error is
-// a [config.Problems] with every mistake; nothing is left open then. The caller closes the assembly.
+// a [config.Errors] with every mistake; nothing is left open then. The caller closes the assembly.
 func assemble(ctx context.Context, l *config.Loaded, r prometheus.Registerer) (*assembly, error) {
 	a := &assembler{
 		assembly: &assembly{verifiers: map[string]authn.Verifier{}, authorizers: map[string]authn.Authorizer{}},
@@ -86,7 +86,7 @@ func assemble(ctx context.Context, l *config.Loaded, r prometheus.Registerer) (*
 // problem notes err as a mistake in the key. The name of the package and of the entry, which stand before the constructors'
 // errors, are cut off: the key says both.
 func (a *assembler) problem(key string, err error) {
-	p := a.l.Problem(key, err)
+	p := a.l.At(key, err)
 	p.Text = strings.TrimPrefix(strings.TrimPrefix(p.Text, "authn: "), "gateway: ")
 	for _, kind := range []string{"verifier ", "authorizer ", "route "} {
 		if rest, ok := strings.CutPrefix(p.Text, kind); ok {

@@ -31,20 +31,20 @@ type configFile struct {
 	Config string `short:"c" placeholder:"FILE" help:"Configuration file (TOML). Else the one in the environment variable FAIRLEAD_CONFIG, else none."`
 }
 
-// load reads the configuration over base, nil for the defaults, with the values of flags on top.
-func (f configFile) load(c *console, base *config.Config, flags ...config.Flag) (*config.Loaded, error) {
+// load reads the configuration, with the values of flags on top.
+func (f configFile) load(c *console, flags ...config.Flag) (*config.Loaded, error) {
 	file := f.Config
 	if file == "" {
 		file = c.getenv("FAIRLEAD_CONFIG")
 	}
-	return config.Load(config.Source{Base: base, File: file, Getenv: c.getenv, Flags: flags})
+	return config.Load(config.Source{File: file, Getenv: c.getenv, Flags: flags})
 }
 
 type configCheckCmd struct{ configFile }
 
 // Run loads the configuration and makes of it what serve would, without serving: databases are not asked.
 func (cmd configCheckCmd) Run(ctx context.Context, c *console) error {
-	l, err := cmd.load(c, nil)
+	l, err := cmd.load(c)
 	if err != nil {
 		return err
 	}
@@ -63,7 +63,7 @@ type configPrintCmd struct{ configFile }
 
 // Run prints the effective configuration.
 func (cmd configPrintCmd) Run(c *console) error {
-	l, err := cmd.load(c, nil)
+	l, err := cmd.load(c)
 	if err != nil {
 		return err
 	}

@@ -103,9 +103,9 @@ func parseURL(s string) (*url.URL, error) {
 	case "ws", "wss":
 		return u, nil
 	case "http", "https":
-		return nil, fmt.Errorf("the URL begins with %s:; a WebSocket's begins with %s:", u.Scheme, strings.Replace(u.Scheme, "http", "ws", 1))
+		return nil, fmt.Errorf("the URL begins with %s://; a WebSocket's begins with %s://", u.Scheme, strings.Replace(u.Scheme, "http", "ws", 1))
 	default:
-		return nil, fmt.Errorf("the URL begins with %s:; want ws: or wss:", u.Scheme)
+		return nil, fmt.Errorf("the URL begins with %s://; want ws:// or wss://", u.Scheme)
 	}
 }
 

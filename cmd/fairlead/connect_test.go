@@ -53,27 +53,28 @@ func newWSServer(t *testing.T, answer func(r *http.Request, c net.Conn, in *bufi
 // upgraded answers with 101 and then calls frames.
 func upgraded(t *testing.T, frames func(c net.Conn, in *bufio.Reader)) wsServer {
 	return newWSServer(t, func(r *http.Request, c net.Conn, in *bufio.Reader) {
-		accept(c, r)
+		accept(t, c, r)
 		frames(c, in)
 	})
 }
 
 // accept writes the 101 for a request.
-func accept(c net.Conn, r *http.Request) {
+func accept(t *testing.T, c net.Conn, r *http.Request) {
 	var answer strings.Builder
 	rw := struct {
 		io.Reader
 		io.Writer
 	}{strings.NewReader("GET / HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n" +
 		"Sec-WebSocket-Key: " + r.Header.Get("Sec-WebSocket-Key") + "\r\n\r\n"), &answer}
-	if _, err := ws.Upgrade(rw); err == nil {
-		io.WriteString(c, answer.String())
+	if _, err := ws.Upgrade(rw); err != nil {
+		t.Errorf("the request is no handshake: %v", err)
 	}
+	raw(t, c, answer.String())
 }
 
 // next reads one frame of the client.
 func next(t *testing.T, in *bufio.Reader) ws.Frame {
-	f, err := ws.ReadFrame(in)
+	f, err := readFrame(in)
 	if err != nil {
 		t.Errorf("the client's frame: %v", err)
 		return ws.Frame{}
@@ -90,6 +91,26 @@ func write(t *testing.T, c net.Conn, frames ...ws.Frame) {
 			t.Errorf("writing a frame: %v", err)
 		}
 	}
+}
+
+// raw writes bytes that may be no frame.
+func raw(t *testing.T, c net.Conn, bytes string) {
+	if _, err := io.WriteString(c, bytes); err != nil {
+		t.Errorf("writing: %v", err)
+	}
+}
+
+// readFrame reads one frame, as large as tests make them.
+func readFrame(r io.Reader) (f ws.Frame, err error) {
+	if f.Header, err = ws.ReadHeader(r); err != nil {
+		return f, err
+	}
+	if f.Header.Length > 1<<20 {
+		return f, errors.New("the frame is too large for a test")
+	}
+	f.Payload = make([]byte, f.Header.Length)
+	_, err = io.ReadFull(r, f.Payload)
+	return f, err
 }
 
 func closeFrame(code ws.StatusCode, reason string) ws.Frame {
@@ -160,11 +181,11 @@ func TestConnectEnds(t *testing.T) {
 			}, 0, "closed with 1005\n",
 		},
 		"lost":            {func(net.Conn, *bufio.Reader) {}, exitFailed, "fairlead: the connection was lost: it ended without a close frame\n"},
-		"in a frame":      {func(c net.Conn, _ *bufio.Reader) { c.Write([]byte{0x81, 5, 'a'}) }, exitFailed, "fairlead: unexpected EOF\n"},
+		"in a frame":      {func(c net.Conn, _ *bufio.Reader) { raw(t, c, "\x81\x05a") }, exitFailed, "fairlead: unexpected EOF\n"},
 		"protocol":        {func(c net.Conn, _ *bufio.Reader) { write(t, c, ws.MaskFrame(ws.NewTextFrame(nil))) }, exitFailed, "broke the protocol"},
 		"no continuation": {func(c net.Conn, _ *bufio.Reader) { write(t, c, ws.NewFrame(ws.OpContinuation, true, nil)) }, exitFailed, "broke the protocol"},
-		"reserved":        {func(c net.Conn, _ *bufio.Reader) { c.Write([]byte{0xc1, 0}) }, exitFailed, "broke the protocol"},
-		"too large":       {func(c net.Conn, _ *bufio.Reader) { c.Write([]byte{0x82, 127, 0, 0, 0, 1, 0, 0, 0, 0}) }, exitFailed, "larger than 67108864 bytes"},
+		"reserved":        {func(c net.Conn, _ *bufio.Reader) { raw(t, c, "\xc1\x00") }, exitFailed, "broke the protocol"},
+		"too large":       {func(c net.Conn, _ *bufio.Reader) { raw(t, c, "\x82\x7f\x00\x00\x00\x01\x00\x00\x00\x00") }, exitFailed, "larger than 67108864 bytes"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := upgraded(t, tt.frames)
@@ -180,7 +201,9 @@ func TestConnectEnds(t *testing.T) {
 func TestConnectUnansweredClose(t *testing.T) {
 	s := upgraded(t, func(c net.Conn, in *bufio.Reader) {
 		wantClose(t, next(t, in), 1000)
-		io.Copy(io.Discard, in) // until the client has gone
+		if n, err := io.Copy(io.Discard, in); n > 0 || err != nil { // until the client has gone
+			t.Errorf("behind the close came %d bytes, %v", n, err)
+		}
 	})
 	got := fairlead(t, "", nil, "connect", "--linger", "0s", "ws://"+s.addr)
 	if got.code != 0 || !strings.Contains(got.stderr, "did not answer the close") {
@@ -250,7 +273,7 @@ func TestConnectRequest(t *testing.T) {
 				if got := r.Header.Get("Sec-WebSocket-Protocol"); got != tt.protocol {
 					t.Errorf("the subprotocols are %q, want %q", got, tt.protocol)
 				}
-				accept(c, r)
+				accept(t, c, r)
 				write(t, c, closeFrame(1000, ""))
 				next(t, in)
 			})
@@ -279,7 +302,7 @@ func TestConnectRefused(t *testing.T) {
 		"odd":     {"HTTP/1.1 299 What\r\nContent-Length: 3\r\n\r\n\x1b[m", ": refused with 299 : \\x1b[m\n"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := newWSServer(t, func(_ *http.Request, c net.Conn, _ *bufio.Reader) { io.WriteString(c, tt.response) })
+			s := newWSServer(t, func(_ *http.Request, c net.Conn, _ *bufio.Reader) { raw(t, c, tt.response) })
 			got := fairlead(t, "", nil, "connect", "ws://"+s.addr+"/a?token=hidden")
 			if want := "fairlead: ws://" + s.addr + "/a" + tt.want; got.stderr != want || got.code != exitRefused || got.stdout != "" {
 				t.Errorf("exit code %d, %q, want %q", got.code, got.stderr, want)
@@ -302,8 +325,8 @@ func TestConnectFails(t *testing.T) {
 	}{
 		"nobody":     {[]string{"ws://" + nobody + "/?token=hidden"}, exitFailed, "connection refused"},
 		"no url":     {[]string{"\x7fhidden"}, exitUsage, "this is no URL; want ws://HOST:PORT/PATH"},
-		"http":       {[]string{"https://h/?token=hidden"}, exitUsage, "begins with https:; a WebSocket's begins with wss:"},
-		"scheme":     {[]string{"ftp://h"}, exitUsage, "begins with ftp:; want ws: or wss:"},
+		"http":       {[]string{"https://h/?token=hidden"}, exitUsage, "begins with https://; a WebSocket's begins with wss://"},
+		"scheme":     {[]string{"ftp://h"}, exitUsage, "begins with ftp://; want ws:// or wss://"},
 		"field":      {[]string{"ws://h", "-H", "hidden"}, exitUsage, `a --header is "NAME: VALUE"`},
 		"two tokens": {[]string{"ws://h", "--token", "hidden", "--token-file", "f"}, exitUsage, "two credentials"},
 		"no file":    {[]string{"ws://h", "--token-file", "/none/f"}, exitFailed, "/none/f: no such file"},

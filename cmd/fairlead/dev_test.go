@@ -64,7 +64,9 @@ func TestDevGuide(t *testing.T) {
 		typists, outputs = append(typists, typist), append(outputs, out)
 		eventually(t, has(out, `"name":"`+name+`"`))
 	}
-	typists[0].WriteString("hello bob\n")
+	if _, err := typists[0].WriteString("hello bob\n"); err != nil {
+		t.Fatal(err)
+	}
 	eventually(t, has(outputs[1], "\nhello bob\n"))
 	eventually(t, has(outputs[0], "\nhello bob\n"))
 

@@ -19,5 +19,5 @@ func openFiles() (uint64, error) {
 			limit = raised
 		}
 	}
-	return uint64(limit.Cur), nil
+	return uint64(limit.Cur), nil //nolint:unconvert // it is signed on FreeBSD
 }

@@ -133,7 +133,7 @@ func (n *node) startBus() (err error) {
 		MaxPayload: payload, Logger: n.logger, Registerer: n.registry,
 	})
 	if err != nil {
-		return n.config.Problem("nats", err)
+		return n.config.At("nats", err)
 	}
 	n.closers = append(n.closers, func() error { return n.bounded(n.bus.Close) })
 	return nil

@@ -53,7 +53,7 @@ func (cmd publishCmd) Run(ctx context.Context, c *console) error {
 	}
 	cluster, err := bus.ParseCluster(l.NATS.Cluster)
 	if err != nil {
-		return l.Problem("nats.cluster", err)
+		return l.At("nats.cluster", err)
 	}
 	url := natsAddress(l.Config)
 	if url == "" {
@@ -84,7 +84,7 @@ func (cmd publishCmd) load(c *console) (*config.Loaded, error) {
 		flags = append(flags, config.Flag{Name: "--cluster", Key: "nats.cluster", Value: cmd.Cluster})
 	}
 	if !cmd.Dev {
-		return cmd.configFile.load(c, nil, flags...)
+		return cmd.configFile.load(c, flags...)
 	}
 	base := config.Default()
 	if cmd.NATSURL == "" {

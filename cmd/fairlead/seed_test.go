@@ -134,8 +134,8 @@ func TestSeedGroups(t *testing.T) {
 	t.Chdir(filepath.Join("..", ".."))
 	s := startServe(t, []string{"FAIRLEAD_DRAIN_WINDOW=10ms"}, "--config", "cmd/fairlead/testdata/seed/query-token-permission.toml")
 	url := "ws://" + s.public + "/ws/"
-	alice, zoe := dial(t, url+"app_1234?token="+keys["alice"], nil), dial(t, url+"app_1234?token="+keys["zoë"], nil)
-	other := dial(t, url+"app_1?token="+keys["alice"], nil)
+	alice, zoe := dial(t, url+"app_1234?token="+keys["alice"]), dial(t, url+"app_1234?token="+keys["zoë"])
+	other := dial(t, url+"app_1?token="+keys["alice"])
 	alice.send("from alice")
 	alice.want("from alice")
 	zoe.want("from alice")

@@ -81,7 +81,7 @@ func (cmd serveCmd) load(c *console) (*config.Loaded, error) {
 		}
 	}
 	if !cmd.Dev {
-		return cmd.configFile.load(c, nil, flags...)
+		return cmd.configFile.load(c, flags...)
 	}
 	if cmd.Config != "" {
 		return nil, &exitError{exitUsage, errors.New("--dev brings a configuration of its own; want --dev or --config, not both")}

@@ -129,9 +129,9 @@ func tryDial(t *testing.T, url string, header http.Header) (*client, error) {
 	return &client{t, conn, in}, nil
 }
 
-func dial(t *testing.T, url string, header http.Header) *client {
+func dial(t *testing.T, url string) *client {
 	t.Helper()
-	c, err := tryDial(t, url, header)
+	c, err := tryDial(t, url, nil)
 	if err != nil {
 		t.Fatalf("connecting: %v", err)
 	}
@@ -148,7 +148,7 @@ func (c *client) send(text string) {
 // read returns the next data frame or close, and answers pings. The tests' messages are never fragmented.
 func (c *client) read() (ws.Frame, error) {
 	for {
-		f, err := ws.ReadFrame(c.in)
+		f, err := readFrame(c.in)
 		if err != nil || f.Header.OpCode != ws.OpPing {
 			return f, err
 		}
@@ -193,7 +193,7 @@ func (c *client) wantClosed(code ws.StatusCode) {
 // greeted dials and reads the greeting.
 func greeted(t *testing.T, url string) *client {
 	t.Helper()
-	c := dial(t, url, nil)
+	c := dial(t, url)
 	f, err := c.read()
 	if err != nil || !strings.Contains(string(f.Payload), `"subject"`) {
 		t.Fatalf("the greeting is %q, %v", f.Payload, err)
@@ -214,7 +214,7 @@ window = "50ms"
 func TestServeBroadcasts(t *testing.T) {
 	s := startServe(t, nil, "--config", writeFile(t, "fairlead.toml", anyone))
 	url := "ws://" + s.public + "/ws/"
-	a, b, other := dial(t, url+"a", nil), dial(t, url+"a", nil), dial(t, url+"b", nil)
+	a, b, other := dial(t, url+"a"), dial(t, url+"a"), dial(t, url+"b")
 	a.send("one")
 	a.want("one")
 	b.want("one")
@@ -254,7 +254,7 @@ func TestServeDrains(t *testing.T) {
 	begin := time.Now()
 	var clients sync.WaitGroup
 	for range cap(closed) {
-		c := dial(t, "ws://"+s.public+"/ws/a", nil)
+		c := dial(t, "ws://"+s.public+"/ws/a")
 		clients.Go(func() {
 			c.wantClosed(1012)
 			closed <- time.Since(begin)

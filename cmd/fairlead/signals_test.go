@@ -28,7 +28,7 @@ func process(t *testing.T, window string) (cmd *exec.Cmd, out *output, clients [
 	s.findAddresses()
 	eventually(t, func() error { return s.ready(200) })
 	for range 10 {
-		clients = append(clients, dial(t, "ws://"+s.public+"/ws/a", nil))
+		clients = append(clients, dial(t, "ws://"+s.public+"/ws/a"))
 	}
 	return cmd, out, clients
 }

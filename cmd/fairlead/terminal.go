@@ -94,7 +94,9 @@ func (t *terminal) close(ended <-chan error) error {
 	if err := t.send(ws.OpClose, ws.NewCloseFrameBody(ws.StatusNormalClosure, "")); err != nil {
 		t.conn.Close()
 	}
-	t.conn.SetReadDeadline(time.Now().Add(closeTimeout))
+	if err := t.conn.SetReadDeadline(time.Now().Add(closeTimeout)); err != nil {
+		t.conn.Close()
+	}
 	if err := <-ended; err != nil && !errors.Is(err, net.ErrClosed) {
 		fmt.Fprintln(t.notes, "closed; the server did not answer the close")
 		return nil
@@ -114,7 +116,9 @@ func (t *terminal) send(op ws.OpCode, payload []byte) error {
 		return nil
 	}
 	t.closed = op == ws.OpClose
-	t.conn.SetWriteDeadline(time.Now().Add(writeTimeout))
+	if err := t.conn.SetWriteDeadline(time.Now().Add(writeTimeout)); err != nil {
+		return err
+	}
 	_, err := t.conn.Write(b.Bytes())
 	return err
 }

@@ -41,7 +41,7 @@ type jwtFlags struct {
 
 // load returns the configuration and the index of the chosen verifier.
 func (f jwtFlags) load(c *console) (*config.Loaded, int, error) {
-	l, err := f.configFile.load(c, nil)
+	l, err := f.configFile.load(c)
 	if err != nil {
 		return nil, 0, err
 	}
@@ -52,9 +52,9 @@ func (f jwtFlags) load(c *console) (*config.Loaded, int, error) {
 	case f.Verifier == "" && len(all) > 1:
 		return nil, 0, fmt.Errorf("there are several verifiers of kind jwt; choose one with --verifier: %s", strings.Join(all, ", "))
 	case f.Verifier == "":
-		return l, l.Config.Verifier(all[0]), nil
+		return l, l.VerifierIndex(all[0]), nil
 	}
-	i := l.Config.Verifier(f.Verifier)
+	i := l.VerifierIndex(f.Verifier)
 	if i < 0 || l.Verifiers[i].Kind != config.KindJWT {
 		return nil, 0, fmt.Errorf("no verifier of kind jwt is called %q; there is %s", f.Verifier, strings.Join(all, ", "))
 	}
@@ -79,7 +79,7 @@ func (cmd tokenIssueCmd) Run(c *console) error {
 	}
 	ic := authn.IssuerConfig{}
 	if ic.JWT, err = jwtConfig(&l.Verifiers[i]); err != nil {
-		return l.Problem(fmt.Sprintf("verifier[%d].public_key_file", i), err)
+		return l.At(fmt.Sprintf("verifier[%d].public_key_file", i), err)
 	}
 	if cmd.KeyFile != "" {
 		if ic.PrivateKey, err = os.ReadFile(cmd.KeyFile); err != nil {
@@ -90,7 +90,7 @@ func (cmd tokenIssueCmd) Run(c *console) error {
 	}
 	issuer, err := authn.NewIssuer(ic)
 	if err != nil {
-		return l.Problem(fmt.Sprintf("verifier[%d]", i), err)
+		return l.At(fmt.Sprintf("verifier[%d]", i), err)
 	}
 	if cmd.TTL == 0 && l.Verifiers[i].RequireExpiry {
 		return &exitError{exitUsage, fmt.Errorf("--ttl 0 makes a token that never expires, which %s refuses (require_expiry)", l.Verifiers[i].Name)}
@@ -120,11 +120,11 @@ func (cmd tokenCheckCmd) Run(ctx context.Context, c *console) error {
 	}
 	jc, err := jwtConfig(&l.Verifiers[i])
 	if err != nil {
-		return l.Problem(fmt.Sprintf("verifier[%d].public_key_file", i), err)
+		return l.At(fmt.Sprintf("verifier[%d].public_key_file", i), err)
 	}
 	verifier, err := authn.NewJWT(jc)
 	if err != nil {
-		return l.Problem(fmt.Sprintf("verifier[%d]", i), err)
+		return l.At(fmt.Sprintf("verifier[%d]", i), err)
 	}
 	token := cmd.Token
 	if token == "" || token == "-" {

@@ -175,13 +175,13 @@ func (r *Route) setDefaults() {
 	r.OnMessage = "broadcast"
 }
 
-// Verifier returns the index of the verifier with that name, or -1.
-func (c *Config) Verifier(name string) int {
+// VerifierIndex returns the index of the verifier with that name, or -1.
+func (c *Config) VerifierIndex(name string) int {
 	return slices.IndexFunc(c.Verifiers, func(v Verifier) bool { return v.Name == name })
 }
 
-// Authorizer returns the index of the authorizer with that name, or -1.
-func (c *Config) Authorizer(name string) int {
+// AuthorizerIndex returns the index of the authorizer with that name, or -1.
+func (c *Config) AuthorizerIndex(name string) int {
 	return slices.IndexFunc(c.Authorizers, func(a Authorizer) bool { return a.Name == name })
 }
 

@@ -15,5 +15,5 @@
 // two, the one from the higher layer counts; both in one layer are an error. Relative paths start at the working directory.
 //
 // What only the packages can judge (a path pattern, an origin, a key's strength) is left to their constructors; package
-// main puts the key's place to their errors with [Loaded.Problem].
+// main puts the key's place to their errors with [Loaded.At].
 package config

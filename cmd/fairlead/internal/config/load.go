@@ -32,10 +32,10 @@ type Loaded struct {
 	file     string
 	origins  map[string]Origin // of keys that a layer above the defaults set
 	lines    map[string]int    // of the file's keys
-	problems Problems
+	problems Errors
 }
 
-// Load reads the layers, each over the one below, and checks the result. The error is a [Problems] that has every mistake,
+// Load reads the layers, each over the one below, and checks the result. The error is a [Errors] that has every mistake,
 // or that of reading the file.
 func Load(src Source) (*Loaded, error) {
 	l := &Loaded{Config: src.Base, file: src.File, origins: map[string]Origin{}}
@@ -75,7 +75,7 @@ func (l *Loaded) readFile(name string) error {
 	var tree map[string]any
 	if _, err := toml.Decode(string(b), &tree); err != nil {
 		if e, ok := errors.AsType[toml.ParseError](err); ok {
-			return Problems{{Where: Origin{LayerFile, name, e.Position.Line}.String(), Text: syntaxError(e), Err: err}}
+			return Errors{{Where: Origin{LayerFile, name, e.Position.Line}.String(), Text: syntaxError(e), Err: err}}
 		}
 		return fmt.Errorf("configuration file %s: %w", name, err)
 	}

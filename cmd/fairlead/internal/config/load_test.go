@@ -146,11 +146,11 @@ greet = true
 	if r := l.Routes[1]; !r.Greet || r.OnMessage != "broadcast" || r.Invalid != "refuse" {
 		t.Errorf("the second route is %+v", r)
 	}
-	if i := l.Verifier("a"); i != 0 {
-		t.Errorf(`Verifier("a") is %d`, i)
+	if i := l.VerifierIndex("a"); i != 0 {
+		t.Errorf(`VerifierIndex("a") is %d`, i)
 	}
-	if i := l.Authorizer("other"); i != -1 {
-		t.Errorf(`Authorizer("other") is %d`, i)
+	if i := l.AuthorizerIndex("other"); i != -1 {
+		t.Errorf(`AuthorizerIndex("other") is %d`, i)
 	}
 	if got := l.JWTVerifiers(); !reflect.DeepEqual(got, []string{"a"}) {
 		t.Errorf("JWTVerifiers() is %q", got)
@@ -245,7 +245,7 @@ func TestLoadFails(t *testing.T) {
 		t.Error("a flag for no key was accepted")
 	}
 	_, err := Load(Source{File: writeFile(t, "bad.toml", "[listen]\npublic = \"a:1\nsecret\"")})
-	problems, ok := errors.AsType[Problems](err)
+	problems, ok := errors.AsType[Errors](err)
 	if !ok || len(problems) != 1 || !strings.HasSuffix(problems[0].Where, "bad.toml:2") {
 		t.Errorf("a syntax error: %v, want one problem with line 2", err)
 	}

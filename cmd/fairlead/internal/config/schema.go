@@ -52,8 +52,10 @@ func names(table []field) []string {
 	return list
 }
 
-// isTable reports whether the field is a table of its own, and isTables whether it is a list of tables.
+// isTable reports whether the field is a table of its own.
 func (f field) isTable() bool { return f.value.Kind() == reflect.Struct }
+
+// isTables reports whether the field is a list of tables.
 func (f field) isTables() bool {
 	return f.value.Kind() == reflect.Slice && f.value.Type().Elem().Kind() == reflect.Struct
 }
@@ -98,8 +100,6 @@ func allKeys() []string {
 	})
 	return keys
 }
-
-var durationType = reflect.TypeFor[time.Duration]()
 
 // set writes a value as the TOML library decodes it. The error says what would be right.
 func (f field) set(raw any) error {

@@ -232,7 +232,7 @@ func (l *Loaded) checkRoute(i int) {
 	if l.origins[key+".invalid"].Layer != LayerDefault && r.Invalid == "anonymous" && len(r.Credentials) == 0 {
 		l.add(key+".invalid", "the route looks for no credential that could be invalid; want a credential list, or leave invalid out")
 	}
-	if r.Authorize != "" && l.Authorizer(r.Authorize) < 0 {
+	if r.Authorize != "" && l.AuthorizerIndex(r.Authorize) < 0 {
 		l.add(key+".authorize", "%s", unknownName("authorizer", r.Authorize, l.authorizerNames()))
 	}
 	if len(r.Credentials) == 0 && r.Anonymous == "refuse" {
@@ -255,7 +255,7 @@ func (l *Loaded) checkCredential(key string, c *Credential) {
 	switch {
 	case c.Verifier == "":
 		l.add(key+".verifier", "is missing; want the name of a verifier%s", known(l.verifierNames()))
-	case l.Verifier(c.Verifier) < 0:
+	case l.VerifierIndex(c.Verifier) < 0:
 		l.add(key+".verifier", "%s", unknownName("verifier", c.Verifier, l.verifierNames()))
 	}
 }

@@ -16,7 +16,7 @@ func problemsOf(t *testing.T, text string, src Source) []string {
 	if err == nil {
 		return nil
 	}
-	if _, ok := errors.AsType[Problems](err); !ok {
+	if _, ok := errors.AsType[Errors](err); !ok {
 		t.Fatalf("the error is a %T: %v", err, err)
 	}
 	return strings.Split(strings.ReplaceAll(err.Error(), src.File, "FILE"), "\n")
@@ -27,7 +27,7 @@ func route(keys string) string {
 	return "[[route]]\nanonymous = \"allow\"\npath = \"/a\"\n" + keys
 }
 
-func TestProblems(t *testing.T) {
+func TestErrors(t *testing.T) {
 	for name, tt := range map[string]struct {
 		text string
 		want []string
@@ -174,7 +174,7 @@ func TestProblems(t *testing.T) {
 	}
 }
 
-func TestProblemsOfOtherLayers(t *testing.T) {
+func TestErrorsOfOtherLayers(t *testing.T) {
 	got := problemsOf(t, "", Source{
 		Getenv: env("FAIRLEAD_LIMITS_HANDSHAKES=many", "FAIRLEAD_NATS_URL=nats:hidden", "FAIRLEAD_LIMITS_CONNECTIONS=-1",
 			"FAIRLEAD_VERIFIER_0_REQUIRE=a", "FAIRLEAD_ROUTE_0_GREET=maybe", "FAIRLEAD_ROUTE_0_ANONYMOUS=allow",
@@ -196,22 +196,22 @@ func TestProblemsOfOtherLayers(t *testing.T) {
 	}
 }
 
-func TestProblem(t *testing.T) {
+func TestAt(t *testing.T) {
 	l := mustLoad(t, jwtConfig, Source{})
-	p := l.Problem("route[0].credential[0].from", os.ErrInvalid)
+	p := l.At("route[0].credential[0].from", os.ErrInvalid)
 	if !strings.HasSuffix(p.Where, "fairlead.toml:10") || !errors.Is(p, os.ErrInvalid) {
 		t.Errorf("the problem is %+v", p)
 	}
-	if p := l.Problem("route[0].category", os.ErrInvalid); !strings.HasSuffix(p.Where, "fairlead.toml:7") {
+	if p := l.At("route[0].category", os.ErrInvalid); !strings.HasSuffix(p.Where, "fairlead.toml:7") {
 		t.Errorf("a key that is not written is looked for at %s, want its table's line", p.Where)
 	}
-	if p := l.Problem("", os.ErrInvalid); p.Error() != l.file+": "+os.ErrInvalid.Error() {
+	if p := l.At("", os.ErrInvalid); p.Error() != l.file+": "+os.ErrInvalid.Error() {
 		t.Errorf("a problem of the whole is %q", p)
 	}
-	if err := (Problems{p}).Err(); !errors.Is(err, os.ErrInvalid) {
+	if err := (Errors{p}).Err(); !errors.Is(err, os.ErrInvalid) {
 		t.Errorf("the list hides its cause: %v", err)
 	}
-	if err := (Problems{}).Err(); err != nil {
+	if err := (Errors{}).Err(); err != nil {
 		t.Errorf("no problems are an error: %v", err)
 	}
 }

@@ -7,8 +7,8 @@ import (
 	"strings"
 )
 
-// Problem is one mistake in a configuration: where it was made, the key, and what is wrong with it and would be right.
-type Problem struct {
+// Error is one mistake in a configuration: where it was made, the key, and what is wrong with it and would be right.
+type Error struct {
 	Where string // "fairlead.toml:12", "environment variable FAIRLEAD_…", "flag --…"; "" for a default
 	Key   string // its path, as in route[0].join; "" where the whole is meant
 	Text  string // never holds a secret
@@ -17,7 +17,7 @@ type Problem struct {
 }
 
 // Error returns the problem in one line.
-func (p Problem) Error() string {
+func (p Error) Error() string {
 	s := p.Text
 	if p.Key != "" {
 		s = p.Key + ": " + s
@@ -29,13 +29,13 @@ func (p Problem) Error() string {
 }
 
 // Unwrap returns the cause.
-func (p Problem) Unwrap() error { return p.Err }
+func (p Error) Unwrap() error { return p.Err }
 
-// Problems is all mistakes of a configuration, those of the file in the order of its lines.
-type Problems []Problem
+// Errors is all mistakes of a configuration, those of the file in the order of its lines.
+type Errors []Error
 
 // Error returns a line for each.
-func (ps Problems) Error() string {
+func (ps Errors) Error() string {
 	lines := make([]string, len(ps))
 	for i, p := range ps {
 		lines[i] = p.Error()
@@ -44,7 +44,7 @@ func (ps Problems) Error() string {
 }
 
 // Unwrap returns the problems one by one.
-func (ps Problems) Unwrap() []error {
+func (ps Errors) Unwrap() []error {
 	list := make([]error, len(ps))
 	for i, p := range ps {
 		list[i] = p
@@ -53,11 +53,11 @@ func (ps Problems) Unwrap() []error {
 }
 
 // Err returns ps, sorted, or nil where there are none.
-func (ps Problems) Err() error {
+func (ps Errors) Err() error {
 	if len(ps) == 0 {
 		return nil
 	}
-	slices.SortStableFunc(ps, func(a, b Problem) int {
+	slices.SortStableFunc(ps, func(a, b Error) int {
 		return cmp.Or(cmp.Compare(a.line, b.line), strings.Compare(a.Key, b.Key))
 	})
 	return ps
@@ -118,13 +118,13 @@ func (l *Loaded) place(key string) (where string, line int) {
 // parent cuts the last part or index off a key's path.
 func parent(key string) string { return key[:max(0, strings.LastIndexAny(key, ".["))] }
 
-// Problem returns err as a mistake in the key, with the place where it was made.
-func (l *Loaded) Problem(key string, err error) Problem {
+// At returns err as a mistake in the key, with the place where it was made.
+func (l *Loaded) At(key string, err error) Error {
 	where, line := l.place(key)
-	return Problem{Where: where, Key: key, Text: err.Error(), Err: err, line: line}
+	return Error{Where: where, Key: key, Text: err.Error(), Err: err, line: line}
 }
 
 // add notes a mistake in the key.
 func (l *Loaded) add(key, format string, args ...any) {
-	l.problems = append(l.problems, l.Problem(key, fmt.Errorf(format, args...)))
+	l.problems = append(l.problems, l.At(key, fmt.Errorf(format, args...)))
 }
