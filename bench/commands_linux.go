@@ -35,7 +35,7 @@ var (
 		WriteTimeout: 2 * time.Second, Outbox: 1 << 20,
 	}
 
-	cycle = trial.Cycle{Connections: 10000, Rounds: 3, Window: 64, Via: wire.ViaHeader}
+	cycle = trial.Cycle{Connections: 10000, Warm: 3, Rounds: 6, Window: 64, Via: wire.ViaHeader}
 )
 
 var commands = []command{
@@ -153,10 +153,16 @@ func defineStall(flags *flag.FlagSet) func() ([]runner, error) {
 func defineCycle(flags *flag.FlagSet) func() ([]runner, error) {
 	o := cycle
 	flags.IntVar(&o.Connections, "n", o.Connections, "connections in each round")
-	flags.IntVar(&o.Rounds, "rounds", o.Rounds, "rounds, after one to warm up")
+	flags.IntVar(&o.Warm, "warm", o.Warm, "rounds before the first that counts")
+	flags.IntVar(&o.Rounds, "rounds", o.Rounds, "rounds, an even number")
 	flags.IntVar(&o.Window, "window", o.Window, "connections at once")
 	via(flags, &o.Via)
-	return func() ([]runner, error) { return []runner{o}, positive(o.Connections, o.Rounds, o.Window) }
+	return func() ([]runner, error) {
+		if o.Rounds%2 != 0 {
+			return nil, fmt.Errorf("-rounds %d: want an even number, half of them to compare with the other", o.Rounds)
+		}
+		return []runner{o}, positive(o.Connections, o.Warm, o.Rounds, o.Window)
+	}
 }
 
 func defineAll(*flag.FlagSet) func() ([]runner, error) {

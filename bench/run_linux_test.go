@@ -63,6 +63,7 @@ func TestUsage(t *testing.T) {
 		{[]string{"flood", "-what"}, "not defined: -what"},
 		{[]string{"stall", "-stalled", "-1"}, "-1 is too few"},
 		{[]string{"cycle", "-rounds", "0"}, "0 is too few"},
+		{[]string{"cycle", "-rounds", "3"}, "even number"},
 		{[]string{"all", "-server", "/nonexistent/server"}, "no such file"},
 		{[]string{loopWord}, "want connections and bytes"},
 		{[]string{loopWord, "a", "1"}, "invalid syntax"},
@@ -86,7 +87,7 @@ func TestCommands(t *testing.T) {
 		{[]string{"handshake", "-n", "20", "-rounds", "1"}, 6, []string{"handshake"}},
 		{[]string{"fanout", "-n", "20", "-rate", "500", "-messages", "10", "-pairs", "1"}, 6, []string{"fanout"}},
 		{[]string{"flood", "-n", "20", "-duration", "50ms", "-runs", "1", "-client", "sweep"}, 6, []string{"flood"}},
-		{[]string{"cycle", "-n", "30", "-rounds", "1"}, 6, []string{"cycle"}},
+		{[]string{"cycle", "-n", "30", "-warm", "1", "-rounds", "2"}, 6, []string{"cycle"}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.args[0], func(t *testing.T) {

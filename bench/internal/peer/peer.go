@@ -153,7 +153,9 @@ func (s *Server) accept() {
 var errRefused = errors.New("refused")
 
 func (s *Server) serve(conn net.Conn) {
-	group, err := s.handshake(conn)
+	m := &member{conn: conn, queue: make(chan []byte, 4096)}
+	group, err := s.handshake(conn, m)
+	defer s.leave(group, m)
 	if err != nil {
 		s.refused.Add(1)
 		if s.cfg.Hang {
@@ -162,20 +164,7 @@ func (s *Server) serve(conn net.Conn) {
 		return
 	}
 	s.opened.Add(1)
-	m := &member{conn: conn, queue: make(chan []byte, 4096)}
-	s.mu.Lock()
-	if s.groups[group] == nil {
-		s.groups[group] = map[*member]struct{}{}
-	}
-	s.groups[group][m] = struct{}{}
-	s.mu.Unlock()
 	s.wg.Go(m.write(s.cfg.WriteTimeout))
-	defer func() {
-		s.mu.Lock()
-		delete(s.groups[group], m)
-		close(m.queue)
-		s.mu.Unlock()
-	}()
 	for {
 		h, err := ws.ReadHeader(conn)
 		if err != nil {
@@ -240,8 +229,24 @@ func (s *Server) broadcast(group string, payload []byte) {
 	}
 }
 
-// handshake upgrades the connection of a client with a good token.
-func (s *Server) handshake(conn net.Conn) (group string, err error) {
+func (s *Server) join(group string, m *member) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.groups[group] == nil {
+		s.groups[group] = map[*member]struct{}{}
+	}
+	s.groups[group][m] = struct{}{}
+}
+
+func (s *Server) leave(group string, m *member) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.groups[group], m)
+	close(m.queue)
+}
+
+// handshake upgrades the connection of a client with a good token, which is a member before it is answered.
+func (s *Server) handshake(conn net.Conn, m *member) (group string, err error) {
 	var token string
 	u := ws.Upgrader{
 		OnRequest: func(uri []byte) error {
@@ -273,6 +278,7 @@ func (s *Server) handshake(conn net.Conn) (group string, err error) {
 			if err != nil {
 				return nil, ws.RejectConnectionError(ws.RejectionStatus(401), ws.RejectionReason(errRefused.Error()))
 			}
+			s.join(group, m)
 			return nil, nil
 		},
 	}

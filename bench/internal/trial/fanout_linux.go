@@ -65,6 +65,9 @@ func (o Fanout) Run(ctx context.Context, b *Bench) (figures []report.Figure, err
 	if err != nil {
 		return nil, err
 	}
+	if err := settle(ctx, s.server.PID); err != nil {
+		return nil, err
+	}
 	idle, err := measure(s.server.PID, func() error { return sleep(ctx, 2*time.Second) })
 	if err != nil {
 		return nil, err

@@ -155,11 +155,11 @@ func TestStall(t *testing.T) {
 
 func TestCycle(t *testing.T) {
 	r := newRig(t, peer.Config{})
-	got := figures(t, r, Cycle{Connections: 60, Rounds: 2, Window: 8, Via: wire.ViaSubprotocol})
+	got := figures(t, r, Cycle{Connections: 60, Warm: 1, Rounds: 2, Window: 8, Via: wire.ViaSubprotocol})
 	want(t, got, "connections that came and went, in a round", 60, 60)
 	want(t, got, "goroutines more after a round", -1, 0)
 	want(t, got, "open files more after a round", -2, 2)
-	if n := len(got["resident memory more after a round"].Samples); n != 2 {
+	if n := len(got["resident memory after a round"].Samples); n != 2 {
 		t.Errorf("%d samples of 2 rounds", n)
 	}
 }
@@ -212,14 +212,23 @@ func TestLosses(t *testing.T) {
 	}
 }
 
+func TestLater(t *testing.T) {
+	if got := later([]float64{10, 90, 20, 25, 21, 80}); got != 5 {
+		t.Errorf("got %v, want 5", got)
+	}
+}
+
 func TestMeasure(t *testing.T) {
 	c, err := measure(os.Getpid(), func() error {
 		for begin := time.Now(); time.Since(begin) < 30*time.Millisecond; {
 		}
 		return nil
 	})
-	if err != nil || c.wall < 30*time.Millisecond || c.server <= 0 || c.each(1000) != float64(c.server)/1e6 {
+	if err != nil || c.wall < 30*time.Millisecond || c.server <= 0 {
 		t.Errorf("got %+v, %v", c, err)
+	}
+	if got := (cost{server: 3 * time.Millisecond}).each(1000); got != 3 {
+		t.Errorf("3 ms for 1000 are %v us each, want 3", got)
 	}
 	failed := errors.New("failed")
 	if _, err := measure(os.Getpid(), func() error { return failed }); !errors.Is(err, failed) {
