@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -231,6 +232,41 @@ func TestNATSGoesAndComesBack(t *testing.T) {
 	}
 	sendAll(t, everyone, 200)
 	wantAll(t, everyone, len(everyone), 200)
+}
+
+// TestNATSHangs stops NATS in its tracks: the connections to it stay, nothing comes back. Nobody on a node waits for it
+// longer than a handshake may take.
+func TestNATSHangs(t *testing.T) {
+	s := startNATS(t)
+	a, b := cluster(t, s)
+	onA, onB := members(t, a, b, "app_1234", 2)
+	everyone := slices.Concat(onA, onB)
+
+	s.signal(t, syscall.SIGSTOP)
+	for i := range 50 {
+		text := fmt.Sprint("local ", i)
+		onA[0].send(t, text)
+		eventually(t, time.Second, func() error {
+			if !onA[1].has(text) {
+				return fmt.Errorf("a local member waits for %q", text)
+			}
+			return nil
+		})
+	}
+	begin := time.Now()
+	everyone = append(everyone, dial(t, a.public, "/ws/app_1234?token="+token(t, "known group")))
+	dial(t, a.public, "/ws/app_5678?token="+token(t, "new group"))
+	if took := time.Since(begin); took > 5*time.Second {
+		t.Errorf("two handshakes took %v", took)
+	}
+	eventually(t, 15*time.Second, func() error { return a.notReady("bus") })
+
+	s.signal(t, syscall.SIGCONT)
+	meet(t, 10*time.Second, everyone...)
+	eventually(t, 5*time.Second, a.ready)
+	forget(everyone...)
+	sendAll(t, everyone, 100)
+	wantAll(t, everyone, len(everyone), 100)
 }
 
 // TestComposeConfig runs two nodes with the configuration of docker-compose.yml.

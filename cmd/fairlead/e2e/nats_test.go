@@ -95,6 +95,14 @@ func (s *natsServer) readPort(dir string) error {
 	return err
 }
 
+// signal sends the server a signal.
+func (s *natsServer) signal(t *testing.T, sig os.Signal) {
+	t.Helper()
+	if err := s.cmd.Process.Signal(sig); err != nil {
+		t.Fatalf("nats-server: %v", err)
+	}
+}
+
 // kill ends the server at once, as a crash does, and returns when it is gone.
 func (s *natsServer) kill() {
 	if s.done == nil {
