@@ -3,8 +3,10 @@ package actor
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"os"
+	"runtime"
 	"runtime/debug"
 	"slices"
 	"sync"
@@ -105,7 +107,7 @@ func (a *Actor) State() session.State { return a.state }
 // run is the actor's goroutine: it parks until bytes or commands come, again and again. What it calls while it is parked
 // is kept shallow, so that an idle connection needs the smallest stack there is.
 func (a *Actor) run() {
-	defer a.contain()
+	defer a.contain(true)
 	for {
 		if a.mailed.Load() && !a.drain() {
 			return
@@ -142,22 +144,46 @@ func (a *Actor) start(first []byte) {
 }
 
 func (a *Actor) begin(first []byte) bool {
-	defer a.contain()
+	defer a.contain(true)
 	return a.process(first)
 }
 
-// contain ends the connection, and nothing else, when a Handler panics.
-func (a *Actor) contain() {
+// contain closes the connection, and does nothing else, when a Handler panics. The panic may have left anything half done,
+// but reading and the mailbox need none of that in phaseLinger; goOn goes on with them, as a fresh goroutine.
+func (a *Actor) contain(goOn bool) {
 	v := recover()
 	if v == nil {
 		return
 	}
 	a.system.metrics.panics.Inc()
 	a.system.config.Logger.Error("a handler panicked; its connection is closed",
-		"session", a.ID(), "panic", v, "stack", string(debug.Stack()))
-	a.sendClose(closeFrame(CloseInternalError, "internal error"), true, true)
+		"session", a.ID(), "panic", describe(v), "stack", string(debug.Stack()))
+	a.mu.Lock()
+	dead, ended := a.dead, a.ended
+	a.mu.Unlock()
+	if ended { // on the way out
+		return
+	}
 	a.handler = Ignore // it is not to be trusted with the end
-	a.finish(Closure{Code: CloseInternalError, Reason: "a handler panicked"}, false)
+	c := Closure{Code: CloseInternalError, Reason: "a handler panicked"}
+	a.sendClose(closeFrame(c.Code, "internal error"), true, false)
+	a.await(phaseLinger, c)
+	a.linger()
+	if dead { // the command that says so may have been lost
+		a.post(cut{c.Code, c.Reason, slowNone})
+	}
+	if goOn {
+		go a.run()
+	}
+}
+
+// describe says what a Handler panicked with. A payload or a credential may be in it: only its type is told, and the text
+// where the Go runtime itself wrote it.
+func describe(v any) string {
+	if e, ok := v.(runtime.Error); ok {
+		return e.Error()
+	}
+	return fmt.Sprintf("a value of type %T", v)
 }
 
 // feed takes what was read, and gives the buffer back. It reports false when the actor has ended.

@@ -36,7 +36,11 @@ func (a *Actor) violated(err error) {
 // closedByPeer answers the peer's close frame, once, and waits for the end of the connection: whoever closes a socket with
 // unread bytes resets it, and takes the answer back. It reports false when the actor has ended.
 func (a *Actor) closedByPeer(payload []byte) bool {
-	if a.phase == phaseClosed { // this is the answer to ours: both are through
+	if a.phase == phaseClosed { // both are through, if ours is out: the two may have crossed
+		if a.queued() {
+			a.linger()
+			return true
+		}
 		a.finish(a.ending.closure, false)
 		return false
 	}
@@ -48,6 +52,13 @@ func (a *Actor) closedByPeer(payload []byte) bool {
 	a.sendClose(closeFrame(code, ""), false, true)
 	a.await(phaseLinger, Closure{Code: code, Reason: reason, ByPeer: true})
 	return true
+}
+
+// queued reports whether something is still to be written.
+func (a *Actor) queued() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.out != nil
 }
 
 // linger waits for nothing but the end of a connection that is closing.
@@ -116,7 +127,7 @@ func (a *Actor) tellClosed(c Closure) {
 	defer func() {
 		if v := recover(); v != nil {
 			a.system.metrics.panics.Inc()
-			a.system.config.Logger.Error("a handler panicked at the end of a connection", "session", a.ID(), "panic", v)
+			a.system.config.Logger.Error("a handler panicked at the end of a connection", "session", a.ID(), "panic", describe(v))
 		}
 	}()
 	a.handler.Close(a, c)

@@ -235,9 +235,10 @@ func (h *caught) Close(a *Actor, c Closure) {
 // client is the other end of a connection. Its methods that fail the test are for the test's goroutine.
 type client struct {
 	net.Conn
-	*caught
-	t testing.TB
-	r *bufio.Reader
+	t      testing.TB
+	r      *bufio.Reader
+	actor  *Actor
+	closed <-chan Closure // what the Handler was told at the end
 }
 
 // pair returns the two ends of a TCP connection.
@@ -278,18 +279,20 @@ func (n *node) connectPipe(b Birth) *client {
 
 func (n *node) connectBy(ours, theirs net.Conn, b Birth) *client {
 	n.t.Helper()
-	c := &client{Conn: theirs, caught: &caught{Handler: b.Handler, closed: make(chan Closure, 1)}, t: n.t, r: bufio.NewReader(theirs)}
+	h := &caught{Handler: b.Handler, closed: make(chan Closure, 1)}
+	c := &client{Conn: theirs, t: n.t, r: bufio.NewReader(theirs), closed: h.closed}
 	n.t.Cleanup(func() { theirs.Close() })
 	if b.Identity == nil {
 		b.Identity = session.Anonymous()
 	}
-	if c.Handler == nil {
-		c.Handler = Ignore
+	if b.Handler == nil {
+		h.Handler = Ignore
 	}
-	b.Handler, b.Response, b.Remote = c.caught, []byte(response), netip.MustParseAddr("192.0.2.7")
+	b.Handler, b.Response, b.Remote = h, []byte(response), netip.MustParseAddr("192.0.2.7")
 	if err := n.Open(n.t.Context(), ours, b); err != nil {
 		n.t.Fatal(err)
 	}
+	c.actor = h.actor
 	head := make([]byte, len(response))
 	if _, err := io.ReadFull(c.r, head); err != nil || string(head) != response {
 		n.t.Fatalf("the response is %q, %v", head, err)
@@ -375,8 +378,10 @@ func (c *client) wantClose(want CloseCode) (reason string) {
 	return p[2:]
 }
 
+// wantEOF wants the orderly end of the connection, and ends it for its part.
 func (c *client) wantEOF() {
 	c.t.Helper()
+	defer c.Close()
 	if b0, p, err := c.next(); !errors.Is(err, io.EOF) {
 		c.t.Fatalf("got %#x %.200q, %v; want the orderly end of the connection", b0, p, err)
 	}
@@ -392,4 +397,11 @@ func (c *client) ended() Closure {
 		c.t.Fatal("the actor does not end")
 		panic("unreachable")
 	}
+}
+
+// shut reports whether the actor sends nothing any more.
+func (c *client) shut() bool {
+	c.actor.mu.Lock()
+	defer c.actor.mu.Unlock()
+	return c.actor.shut
 }

@@ -158,9 +158,7 @@ func (s *System) Open(ctx context.Context, conn net.Conn, b Birth) error {
 		return fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
 	s.joinAll(a)
-	if !a.open() {
-		return nil
-	}
+	a.open()
 	a.answer(b)
 	if len(b.Pending) > 0 {
 		go a.start(append([]byte(nil), b.Pending...))
@@ -171,11 +169,10 @@ func (s *System) Open(ctx context.Context, conn net.Conn, b Birth) error {
 	return nil
 }
 
-// open calls Handler.Open. It reports false if that panicked: then the connection has ended.
-func (a *Actor) open() (ok bool) {
-	defer a.contain()
+// open calls Handler.Open. If that panics, the close frame comes behind the response.
+func (a *Actor) open() {
+	defer a.contain(false)
 	a.handler.Open(a)
-	return true
 }
 
 // answer writes the 101 response and the greeting in one go, and lets out what was queued meanwhile.
