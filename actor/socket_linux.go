@@ -20,22 +20,37 @@ const (
 	maxRawWrite = 64 << 10
 )
 
+// Prepare sets what actors want of a TCP socket. On a listening one it is inherited by all connections, which then may
+// say so by a method Prepared: that saves a system call for each.
+func Prepare(fd int) {
+	// A kernel without it (before 3.12) only hoards more.
+	_ = syscall.SetsockoptInt(fd, syscall.IPPROTO_TCP, notSentLowat, unsentBytes)
+}
+
+// tcpConn is what a socket needs of a connection: [net.TCPConn] has it, a TLS connection has not.
+type tcpConn interface {
+	net.Conn
+	syscall.Conn
+	CloseWrite() error
+	SetLinger(seconds int) error
+}
+
 // socket is the transport of a plain TCP connection. It is parked in the runtime's poller without a buffer, and writes
 // with raw system calls, which do not tell the scheduler: they cannot wait (MSG_DONTWAIT).
 type socket struct {
 	// Fixed after newSocket.
-	tcp     *net.TCPConn
+	tcp     tcpConn
 	raw     syscall.RawConn
 	fd      int // for write, under the actor's mu and before close
 	tryRead func(fd uintptr) bool
 
 	// Owned by the actor's goroutine.
-	buf *readBuffer
-	err error
+	errno syscall.Errno // what readNow found; 0 with no buf: the end
+	buf   *readBuffer
 }
 
 func newSocket(conn net.Conn) (transport, bool) {
-	tcp, ok := conn.(*net.TCPConn)
+	tcp, ok := conn.(tcpConn)
 	if !ok {
 		return nil, false
 	}
@@ -44,12 +59,11 @@ func newSocket(conn net.Conn) (transport, bool) {
 		return nil, false
 	}
 	s := &socket{tcp: tcp, raw: raw}
-	if raw.Control(func(fd uintptr) {
-		s.fd = int(fd)
-		// A kernel without it (before 3.12) only hoards more.
-		_ = syscall.SetsockoptInt(s.fd, syscall.IPPROTO_TCP, notSentLowat, unsentBytes)
-	}) != nil {
+	if raw.Control(func(fd uintptr) { s.fd = int(fd) }) != nil {
 		return nil, false
+	}
+	if p, ok := conn.(interface{ Prepared() bool }); !ok || !p.Prepared() {
+		Prepare(s.fd)
 	}
 	s.tryRead = s.readNow
 	return s, true
@@ -59,9 +73,16 @@ func (s *socket) read() (*readBuffer, error) {
 	if err := s.raw.Read(s.tryRead); err != nil {
 		return nil, err
 	}
-	buf, err := s.buf, s.err
-	s.buf, s.err = nil, nil
-	return buf, err
+	buf := s.buf
+	s.buf = nil
+	switch {
+	case buf != nil:
+		return buf, nil
+	case s.errno == 0:
+		return nil, io.EOF
+	default:
+		return nil, s.errno
+	}
 }
 
 // readNow is the callback of RawConn.Read. It says false, to park again, only after EAGAIN: data and FIN can come as one
@@ -79,15 +100,8 @@ func (s *socket) readNow(fd uintptr) bool {
 			return true
 		}
 		readBuffers.Put(buf)
-		switch errno {
-		case syscall.EAGAIN:
-			return false
-		case 0:
-			s.err = io.EOF
-		default:
-			s.err = errno
-		}
-		return true
+		s.errno = errno
+		return errno != syscall.EAGAIN
 	}
 }
 

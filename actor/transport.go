@@ -109,7 +109,7 @@ func (s *stream) closeWrite() {
 func (s *stream) close(reset bool) { closeConn(s.conn, reset) }
 
 func closeConn(conn net.Conn, reset bool) {
-	if c, ok := conn.(*net.TCPConn); ok && reset {
+	if c, ok := conn.(interface{ SetLinger(seconds int) error }); ok && reset {
 		_ = c.SetLinger(0) // at worst the kernel keeps what is unsent until its own time-out
 	}
 	_ = conn.Close() // nobody is left to tell

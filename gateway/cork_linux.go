@@ -8,7 +8,7 @@ import (
 // cork holds back what is written to conn until its end is, so that a refusal and the end of the connection are one packet
 // (TCP_CORK, tcp(7)): packets are most of what a refusal costs. Where it fails they are two.
 func cork(conn net.Conn) {
-	c, ok := conn.(*net.TCPConn)
+	c, ok := conn.(syscall.Conn)
 	if !ok {
 		return
 	}

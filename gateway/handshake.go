@@ -246,7 +246,10 @@ func (h *handshake) linger() {
 // abandon ends a connection of which nobody can say whose it is, since Open panicked. If there is an actor it sees the end
 // and closes the connection, which only an actor may do; if there is none, the garbage collector does.
 func abandon(conn net.Conn) {
-	c, ok := conn.(*net.TCPConn)
+	c, ok := conn.(interface {
+		CloseRead() error
+		CloseWrite() error
+	})
 	if !ok {
 		conn.Close()
 		return
@@ -314,6 +317,9 @@ func (s *serving) stop() {
 
 // remoteAddr returns who is at the other end; the zero AddrPort where that is no TCP address.
 func remoteAddr(conn net.Conn) netip.AddrPort {
+	if c, ok := conn.(interface{ RemoteAddrPort() netip.AddrPort }); ok {
+		return c.RemoteAddrPort()
+	}
 	a, ok := conn.RemoteAddr().(*net.TCPAddr)
 	if !ok {
 		return netip.AddrPort{}

@@ -36,6 +36,9 @@ func (c ListenConfig) Listen(ctx context.Context, addr string) (net.Listener, er
 	if err != nil {
 		return nil, fmt.Errorf("gateway: %w", err)
 	}
+	if l, err = newListener(l); err != nil {
+		return nil, fmt.Errorf("gateway: %w", err)
+	}
 	return l, nil
 }
 
