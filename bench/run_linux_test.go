@@ -83,7 +83,7 @@ func TestCommands(t *testing.T) {
 		figures int
 		trials  []string
 	}{
-		{[]string{"idle", "-n", "20", "-wait", "10ms"}, 18, []string{"idle, one group", "idle, a group each"}},
+		{[]string{"idle", "-n", "20", "-wait", "10ms"}, 22, []string{"idle, one group", "idle, a group each"}},
 		{[]string{"handshake", "-n", "20", "-rounds", "1"}, 6, []string{"handshake"}},
 		{[]string{"fanout", "-n", "20", "-rate", "500", "-messages", "10", "-pairs", "1"}, 6, []string{"fanout"}},
 		{[]string{"flood", "-n", "20", "-duration", "50ms", "-runs", "1", "-client", "sweep"}, 6, []string{"flood"}},
