@@ -35,6 +35,7 @@ type handshake struct {
 	match   match
 	answer  []byte // scratch
 
+	parsed   bool // the head is complete and well-formed
 	opening  bool // Open was called
 	panicked bool // something that was called did
 }
@@ -69,7 +70,7 @@ func (s *serving) handshake(ctx context.Context, conn net.Conn) {
 
 // open reads the request, finds out who asks and whether they may, and hands the connection to its actor. On an error the
 // connection is still ours. The order of the checks is that of what they cost and of what they tell a stranger.
-func (h *handshake) open(ctx context.Context, s *serving, deadline time.Time) (err error) {
+func (h *handshake) open(ctx context.Context, s *serving, at time.Time) (err error) {
 	defer func() {
 		if v := recover(); v != nil {
 			h.panicked = true
@@ -77,13 +78,14 @@ func (h *handshake) open(ctx context.Context, s *serving, deadline time.Time) (e
 		}
 	}()
 	h.request.Remote = remoteAddr(h.conn)
-	_ = h.conn.SetDeadline(deadline) // it fails when reading does
+	_ = h.conn.SetReadDeadline(at) // it fails when reading does
 	if err := s.readHead(h); err != nil {
 		return err
 	}
 	if err := parseHead(h.head.bytes(), &h.request, &h.upgrade); err != nil {
 		return err
 	}
+	h.parsed = true
 	if err := h.upgrade.check(); err != nil {
 		return err
 	}
@@ -94,8 +96,9 @@ func (h *handshake) open(ctx context.Context, s *serving, deadline time.Time) (e
 	if err := route.Origins.Check(&h.request); err != nil {
 		return err
 	}
-	ctx, cancel := context.WithDeadline(ctx, deadline)
-	defer cancel()
+	d := &deadline{parent: ctx, at: at}
+	defer d.end()
+	ctx = d
 	identity, err := h.identify(ctx)
 	if err != nil {
 		return err
@@ -111,7 +114,7 @@ func (h *handshake) open(ctx context.Context, s *serving, deadline time.Time) (e
 	if err := ctx.Err(); err != nil {
 		return &authn.Error{Kind: authn.ErrUnavailable, Reason: authn.ReasonVerifierUnavailable, Err: err}
 	}
-	_ = h.conn.SetDeadline(time.Time{})
+	_ = h.conn.SetReadDeadline(time.Time{})
 	h.opening = true
 	return h.gateway.actors.Open(ctx, h.conn, actor.Birth{
 		Identity: identity,
@@ -188,11 +191,10 @@ func (h *handshake) refuse(ctx context.Context, err error) {
 		return
 	}
 	_ = h.conn.SetDeadline(now.Add(lingerTime))
-	cork(h.conn)
 	h.answer = r.append(h.answer[:0])
-	_, werr := h.conn.Write(h.answer)
+	werr := writeLast(h.conn, h.answer)
 	g.release()
-	if werr == nil {
+	if werr == nil && h.talks() {
 		h.linger()
 	}
 	h.conn.Close()
@@ -219,6 +221,10 @@ func (h *handshake) judge(ctx context.Context, err error) (r refusal) {
 	h.gateway.logRefusal(ctx, &r, err, h.match.path(), h.request.Remote.Addr())
 	return r
 }
+
+// talks reports whether the client may still be sending. One that keeps to RFC 6455 section 4.1 sends nothing behind its
+// request before it has the answer.
+func (h *handshake) talks() bool { return !h.parsed || len(h.head.pending()) > 0 }
 
 // linger reads what the client still sends until it leaves, within bounds. To close a socket with unread bytes would reset
 // the connection, and the client would see the reset and not the answer (RFC 9112 section 9.6). Where too many are waited
@@ -266,7 +272,7 @@ func (h *handshake) reset() {
 	}
 	h.request.Reset()
 	h.match.reset()
-	h.conn, h.upgrade, h.opening = nil, upgrade{}, false
+	h.conn, h.upgrade, h.parsed, h.opening = nil, upgrade{}, false, false
 }
 
 // serving is one call of Serve.

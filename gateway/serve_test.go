@@ -143,7 +143,7 @@ func TestServeBoundsHandshakes(t *testing.T) {
 	})
 }
 
-// A refused client that does not leave is cut a second later, and takes no handshake's place until then.
+// A refused client that sends more than its request and does not leave is cut a second later, and takes no handshake's place until then.
 func TestServeLingers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newPipeListener()
@@ -154,7 +154,7 @@ func TestServeLingers(t *testing.T) {
 		}
 		for i, client := range clients {
 			b := make([]byte, 12)
-			send(t, client, handshakeTo("/nothing"))
+			send(t, client, handshakeTo("/nothing")+"and more")
 			if _, err := io.ReadFull(client, b); err != nil || string(b) != "HTTP/1.1 404" {
 				t.Fatalf("client %d read %q, %v", i, b, err)
 			}
