@@ -69,11 +69,14 @@ func (a *Actor) linger() {
 	a.finLocked()
 }
 
-// await goes on to p. The connection is cut off when CloseTimeout has passed. The mailbox is looked at before the actor
-// parks: setting the deadline may have undone a wake-up.
+// await goes on to p. The connection is cut off when CloseTimeout has passed. Setting the deadline may undo the wake-up of a
+// command that was posted since the mailbox was emptied, so that is made good for: else the actor parks on it.
 func (a *Actor) await(p phase, c Closure) {
 	a.phase, a.ending = p, &ending{by: time.Now().Add(a.system.config.CloseTimeout), closure: c}
 	a.conn.setReadDeadline(a.ending.by)
+	if a.mailed.Load() {
+		a.conn.interrupt()
+	}
 	a.forget()
 }
 
@@ -102,7 +105,7 @@ func (a *Actor) finish(c Closure, reset bool) {
 	for _, m := range a.members {
 		a.system.config.Bus.Leave(m)
 	}
-	a.members = nil
+	a.members, a.phase = nil, phaseEnded
 	a.conn.close(reset)
 	a.forget()
 	if a.reader != nil {
