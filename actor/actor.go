@@ -30,6 +30,7 @@ const (
 	phaseOpen   phase = iota
 	phaseClosed       // our close frame is sent; the peer's is awaited, data is ignored
 	phaseLinger       // nothing more is said or listened to; the end of the connection is awaited
+	phaseEnded        // the groups are left; the Handler is told, and can change nothing any more
 )
 
 // lingerBytes is how much a peer may still send after the close before it is cut off.

@@ -28,7 +28,8 @@ type Handler interface {
 	Open(a *Actor)
 	// Message is called for each message. The payload is borrowed: it dies when Message returns.
 	Message(a *Actor, m Message)
-	// Close is called once, after the last message, however the connection ended. Nothing can be sent any more.
+	// Close is called once, after the last message, however the connection ended, unless another method panicked: then
+	// the Handler is not to be trusted with the end. The groups are left, and nothing can be sent or published any more.
 	Close(a *Actor, c Closure)
 }
 
@@ -79,7 +80,9 @@ func (a *Actor) Join(g session.Group, done func(*Actor, error)) error {
 	case a.state.Member(g):
 		return ErrMember
 	}
+	before := a.state
 	if err := a.decide(context.Background(), time.Now(), session.Joined{Group: g}); err != nil {
+		a.state = before // who is not in the journal is not in the group
 		return err
 	}
 	var tell func(error)
@@ -93,7 +96,7 @@ func (a *Actor) Join(g session.Group, done func(*Actor, error)) error {
 // Leave ends the membership of g, and reports whether there was one. Only in a Handler.
 func (a *Actor) Leave(g session.Group) bool {
 	i := slices.Index(a.state.Groups, g)
-	if i < 0 {
+	if i < 0 || a.phase == phaseEnded { // finish has left them all
 		return false
 	}
 	// A journal that is away does not keep anyone in a group; decide counts it.

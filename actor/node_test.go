@@ -24,7 +24,7 @@ import (
 )
 
 // patience is how long a test waits for what must happen.
-const patience = 20 * time.Second
+const patience = 5 * time.Second
 
 // response is what stands for the 101 response: an actor does not look into it.
 const response = "HTTP/1.1 101 Switching Protocols\r\n\r\n"
@@ -101,7 +101,7 @@ func (n *node) count() (opened, closed int) {
 		}
 		before := states[r.Session]
 		after := before.Apply(r)
-		if after.Seq != before.Seq+1 || r.Seq != after.Seq {
+		if n.own && (after.Seq != before.Seq+1 || r.Seq != after.Seq) {
 			n.t.Errorf("session %s: event %d (%s) does not follow event %d (%s)", r.Session, r.Seq, r.Event.Kind(), before.Seq, before.Phase)
 		}
 		states[r.Session] = after
