@@ -7,11 +7,11 @@ FUZZTIME ?= 10s
 CC_FOUND := $(shell command -v $$($(GO) env CC) >/dev/null 2>&1 && echo yes)
 RACE     := $(if $(CC_FOUND),-race)
 
-.PHONY: help build test vet lint unit bench e2e fuzz
+.PHONY: help build test vet lint unit e2e bench microbench fuzz
 .DEFAULT_GOAL := help
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 build: ## bin/fairlead
 	CGO_ENABLED=0 $(GO) build -trimpath -o bin/fairlead ./cmd/fairlead
@@ -34,7 +34,10 @@ unit: ## the tests alone
 e2e: ## end to end: real processes, a real NATS server, a real PostgreSQL
 	$(GO) test -tags e2e -count=1 -timeout=20m -v ./cmd/fairlead/e2e
 
-bench: ## the Go benchmarks; bench/README.md has the others
+bench: ## what a server costs, measured from outside: about four minutes, and a quiet machine
+	$(GO) run ./bench all
+
+microbench: ## the Go benchmarks of the packages
 	$(GO) test -run='^$$' -bench=. -benchmem ./...
 
 fuzz: ## each fuzz target for FUZZTIME (10s)
