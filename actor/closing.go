@@ -3,6 +3,7 @@ package actor
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"time"
 
 	"github.com/fairlead-ws/fairlead/session"
@@ -113,16 +114,31 @@ func (a *Actor) finish(c Closure, reset bool) {
 		a.reader = nil
 	}
 	a.tellClosed(c)
-	reason := c.Reason
-	if c.ByPeer && c.Code != CloseAbnormal {
-		reason = "closed by the peer" // a stranger's words stay out of the journal
-	}
-	// The journal is told even when the node is about to end.
-	_ = a.decide(context.Background(), time.Now(), session.Closed{
-		Code: uint16(c.Code), Reason: reason,
+	e := session.Closed{
+		Code: uint16(c.Code), Reason: c.Reason,
 		MessagesReceived: a.received.messages, BytesReceived: a.received.bytes,
 		MessagesSent: sent.messages, BytesSent: sent.bytes,
-	}) // counted by decide
+	}
+	if c.ByPeer && c.Code != CloseAbnormal {
+		e.Reason = "closed by the peer" // a stranger's words stay out of the journal and the log
+	}
+	now := time.Now()
+	a.logEnd(&e, now)
+	// The journal is told even when the node is about to end.
+	_ = a.decide(context.Background(), now, e) // counted by decide
+}
+
+// logEnd writes the one line that the log has of a connection.
+func (a *Actor) logEnd(e *session.Closed, now time.Time) {
+	ctx := context.Background()
+	if !a.system.config.Logger.Enabled(ctx, slog.LevelInfo) {
+		return
+	}
+	a.system.config.Logger.LogAttrs(ctx, slog.LevelInfo, "connection ended",
+		slog.String("session", a.ID().String()), slog.String("subject", a.identity.Subject), slog.String("route", a.state.Route),
+		slog.Int("code", int(e.Code)), slog.String("reason", e.Reason),
+		slog.Duration("lasted", now.Sub(a.state.Opened).Round(time.Millisecond)),
+		slog.Uint64("messages_received", e.MessagesReceived), slog.Uint64("messages_sent", e.MessagesSent))
 }
 
 // tellClosed calls the Handler for the last time. A panic in it changes nothing about the end.
