@@ -110,8 +110,8 @@ func (a *Actor) Leave(g session.Group) bool {
 // that waits. Any goroutine.
 func (a *Actor) Close(code CloseCode, reason string) bool { return a.post(closing{code, reason}) }
 
-// Do runs f on the actor's goroutine, soon, and reports false if the connection has ended already. f must not block. Any
-// goroutine.
+// Do runs f on the actor's goroutine, soon. It reports false if the connection has ended already, or if a thousand
+// commands wait since a Handler does not return. f must not block. Any goroutine.
 func (a *Actor) Do(f func(*Actor)) bool { return a.post(do{f}) }
 
 // greeting returns the frame that tells a client who it is.

@@ -31,19 +31,32 @@ func (resume) command()  {}
 func (renew) command()   {}
 func (do) command()      {}
 
-// post puts a command into the mailbox and wakes the actor. It reports false if the actor has ended.
+// maxMail bounds the mailbox of an actor whose Handler does not return. Only functions and closes count: there is never
+// more than one of each other command.
+const maxMail = 1024
+
+// post puts a command into the mailbox and wakes the actor. It reports false if the actor has ended, or if the mailbox is
+// full; a close is never refused for that, it becomes a cut.
 func (a *Actor) post(c command) bool {
 	a.mu.Lock()
-	if a.ended {
-		a.mu.Unlock()
-		return false
+	wake, ok := false, !a.ended
+	if ok && len(a.mail) >= maxMail {
+		switch full := c.(type) {
+		case do:
+			ok = false
+		case closing:
+			wake = a.cutLocked(cut{full.code, full.reason, slowNone})
+		default:
+			wake = a.postLocked(c)
+		}
+	} else if ok {
+		wake = a.postLocked(c)
 	}
-	wake := a.postLocked(c)
 	a.mu.Unlock()
 	if wake {
 		a.conn.interrupt()
 	}
-	return true
+	return ok
 }
 
 // postLocked puts a command into the mailbox. It reports whether the actor has to be woken.
