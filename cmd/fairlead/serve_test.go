@@ -26,9 +26,17 @@ type serving struct {
 	ended            chan error
 }
 
-// startServe runs serve on free ports and waits until it serves. The test's end stops it, and fails the test if it did not
-// end well.
+// startServe runs serve on free ports and waits until it is ready.
 func startServe(t *testing.T, env []string, args ...string) *serving {
+	t.Helper()
+	s := launch(t, env, args...)
+	eventually(t, func() error { return s.ready(200) })
+	return s
+}
+
+// launch runs serve on free ports and waits until it serves. The test's end stops it, and fails the test if it did not end
+// well.
+func launch(t *testing.T, env []string, args ...string) *serving {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	s := &serving{stdout: &output{}, stderr: &output{}, stop: cancel, ended: make(chan error, 1)}
@@ -52,7 +60,7 @@ func startServe(t *testing.T, env []string, args ...string) *serving {
 		if s.findAddresses(); s.public == "" {
 			return errors.New("it does not say where it serves")
 		}
-		return s.ready(200)
+		return nil
 	})
 	return s
 }
