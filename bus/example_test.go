@@ -3,7 +3,6 @@ package bus_test
 import (
 	"context"
 	"fmt"
-	"log"
 	"log/slog"
 
 	"github.com/nats-io/nats.go"
@@ -29,39 +28,39 @@ func Example_publishFromOutside() {
 	quiet := slog.New(slog.DiscardHandler)
 	server, err := bus.StartEmbedded(bus.EmbeddedConfig{Listen: "127.0.0.1:0", Logger: quiet})
 	if err != nil {
-		log.Fatal(err)
+		panic(err)
 	}
 	defer server.Close(ctx)
 	b, err := bus.NewNATS(bus.NATSConfig{URL: server.URL(), Logger: quiet})
 	if err != nil {
-		log.Fatal(err)
+		panic(err)
 	}
 	defer b.Close(ctx)
 
 	group, err := session.ParseGroup("app.1234")
 	if err != nil {
-		log.Fatal(err)
+		panic(err)
 	}
 	p := printer{done: make(chan struct{}, 2)}
 	joined := make(chan error)
 	b.Join(group, p, 0, func(err error) { joined <- err })
 	if err := <-joined; err != nil {
-		log.Fatal(err)
+		panic(err)
 	}
 
 	// From here on, what another program does. It needs nothing of Fairlead.
 	nc, err := nats.Connect(server.URL())
 	if err != nil {
-		log.Fatal(err)
+		panic(err)
 	}
 	defer nc.Close()
 	if err := nc.Publish("fl.fairlead.g.app~1234", []byte("hello")); err != nil {
-		log.Fatal(err)
+		panic(err)
 	}
 	if err := nc.PublishMsg(&nats.Msg{
 		Subject: "fl.fairlead.g.app~1234", Header: nats.Header{"Fairlead-Type": {"binary"}}, Data: []byte("bytes"),
 	}); err != nil {
-		log.Fatal(err)
+		panic(err)
 	}
 	<-p.done
 	<-p.done

@@ -2,20 +2,12 @@ package bus
 
 import (
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/tls"
-	"crypto/x509"
-	"crypto/x509/pkix"
-	"encoding/pem"
 	"errors"
 	"io"
 	"log/slog"
 	"math/big"
 	"net"
 	"os"
-	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -23,6 +15,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 )
@@ -124,6 +117,42 @@ func TestConnectionEndsForGood(t *testing.T) {
 	}
 }
 
+// A group that had members meanwhile lingers from its last leave, not from its first.
+func TestLingerBeginsAgain(t *testing.T) {
+	b := startNATS(t, NATSConfig{Embedded: startServer(t, EmbeddedConfig{}), Linger: time.Hour})
+	name := mustGroup(t, "g")
+	st := b.hub.stripe(name)
+	for range 2 {
+		joinNow(t, b, "g", &discard{})
+	}
+	st.mu.Lock()
+	g := st.groups[name]
+	st.mu.Unlock()
+	b.link.retire(idler{g, 0}) // it has members
+	b.Leave(b.Join(name, &discard{}, 0, nil))
+	if g.idling {
+		t.Error("a group with members is idle")
+	}
+
+	other := mustGroup(t, "h")
+	b.Leave(b.Join(other, &discard{}, 0, nil))
+	so := b.hub.stripe(other)
+	so.mu.Lock()
+	h := so.groups[other]
+	first := idler{h, h.idle}
+	so.mu.Unlock()
+	b.Leave(b.Join(other, &discard{}, 0, nil))
+	b.link.retire(first)
+	so.mu.Lock()
+	defer so.mu.Unlock()
+	if so.groups[other] != h || h.state == removed {
+		t.Error("the group is gone though members were there since")
+	}
+	if last := b.link.idle[len(b.link.idle)-1]; last.group != h || last.at <= first.at {
+		t.Errorf("the group is to be looked at again at %v, want its later leave, after %v", last.at, first.at)
+	}
+}
+
 // runServer starts a server with options that EmbeddedConfig does not have.
 func runServer(t *testing.T, o *server.Options) string {
 	t.Helper()
@@ -158,111 +187,6 @@ func TestPermissionViolationIsCounted(t *testing.T) {
 	}
 }
 
-// writeCert makes a certificate for 127.0.0.1 that is its own authority, and writes it and its key.
-func writeCert(t *testing.T, dir, name string) (cert, key string) {
-	t.Helper()
-	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: name}, IsCA: true, BasicConstraintsValid: true,
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
-		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, KeyUsage: x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign,
-		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, private.Public(), private)
-	if err != nil {
-		t.Fatal(err)
-	}
-	keyDER, err := x509.MarshalPKCS8PrivateKey(private)
-	if err != nil {
-		t.Fatal(err)
-	}
-	write := func(file, kind string, b []byte) string {
-		file = filepath.Join(dir, name+file)
-		if err := os.WriteFile(file, pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: b}), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		return file
-	}
-	return write(".pem", "CERTIFICATE", der), write(".key", "PRIVATE KEY", keyDER)
-}
-
-func TestTLS(t *testing.T) {
-	dir := t.TempDir()
-	serverCert, serverKey := writeCert(t, dir, "server")
-	nodeCert, nodeKey := writeCert(t, dir, "node")
-	pair, err := tls.LoadX509KeyPair(serverCert, serverKey)
-	if err != nil {
-		t.Fatal(err)
-	}
-	pemBytes, err := os.ReadFile(nodeCert)
-	if err != nil {
-		t.Fatal(err)
-	}
-	trusted := x509.NewCertPool()
-	trusted.AppendCertsFromPEM(pemBytes)
-	url := runServer(t, &server.Options{TLSConfig: &tls.Config{
-		Certificates: []tls.Certificate{pair}, ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: trusted, MinVersion: tls.VersionTLS12,
-	}})
-	good := NATSConfig{URL: url, TLSCA: serverCert, TLSCert: nodeCert, TLSKey: nodeKey}
-	a, b := startNATS(t, good), startNATS(t, good)
-	var m counter
-	joinNow(t, a, "g", &m)
-	if err := b.Publish(Message{Group: mustGroup(t, "g"), Payload: []byte("x")}, nil); err != nil {
-		t.Fatal(err)
-	}
-	eventually(t, "the message comes over TLS", func() bool { return m.Load() == 1 })
-	for name, c := range map[string]NATSConfig{
-		"no certificate of its own": {URL: url, TLSCA: serverCert},
-		"an unknown authority":      {URL: url, TLSCA: nodeCert, TLSCert: nodeCert, TLSKey: nodeKey},
-	} {
-		if b := startNATS(t, c); b.Connected() {
-			t.Errorf("%s: connected", name)
-		}
-	}
-}
-
-func TestNATSConfigRefused(t *testing.T) {
-	dir := t.TempDir()
-	cert, key := writeCert(t, dir, "node")
-	good := "nats://127.0.0.1:4222"
-	for name, c := range map[string]struct {
-		config NATSConfig
-		want   string
-	}{
-		"nothing":          {NATSConfig{}, "want a URL or an embedded server"},
-		"no scheme":        {NATSConfig{URL: "127.0.0.1:4222"}, "URL 1 of 1"},
-		"other scheme":     {NATSConfig{URL: good + ", http://127.0.0.1"}, "URL 2 of 2"},
-		"password in it":   {NATSConfig{URL: "nats://fl:sesame@a b"}, "URL 1 of 1"},
-		"empty in a list":  {NATSConfig{URL: good + ",,"}, "URL 2 of 3"},
-		"two credentials":  {NATSConfig{URL: good, Creds: cert, User: "a"}, "want one"},
-		"no creds file":    {NATSConfig{URL: good, Creds: filepath.Join(dir, "none")}, "no such file"},
-		"cert without key": {NATSConfig{URL: good, TLSCert: cert}, "needs its key"},
-		"key without cert": {NATSConfig{URL: good, TLSKey: key}, "needs its key"},
-		"no CA file":       {NATSConfig{URL: good, TLSCA: filepath.Join(dir, "none")}, "no such file"},
-		"bad CA file":      {NATSConfig{URL: good, TLSCA: key}, "failed to parse root certificate"},
-		"negative":         {NATSConfig{URL: good, Pending: -1}, "negative"},
-		"negative linger":  {NATSConfig{URL: good, Linger: -1}, "negative"},
-	} {
-		reg := prometheus.NewRegistry()
-		c.config.Registerer = reg
-		b, err := NewNATS(c.config)
-		if err == nil {
-			t.Errorf("%s: accepted", name)
-			_ = b.Close(t.Context())
-			continue
-		}
-		if !strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), "sesame") {
-			t.Errorf("%s: %q, want %q in it", name, err, c.want)
-		}
-		if n, err := testutil.GatherAndCount(reg); n != 0 || err != nil {
-			t.Errorf("%s: %d metrics stay registered (%v)", name, n, err)
-		}
-	}
-}
-
 func FuzzDecode(f *testing.F) {
 	f.Add("fl.fairlead.g.a~b", "", []byte("text"))
 	f.Add("fl.fairlead.g.a", "", []byte("\xff"))
@@ -288,6 +212,36 @@ func FuzzDecode(f *testing.F) {
 			t.Errorf("the header says %q, Binary is %t", kind, m.Binary)
 		}
 	})
+}
+
+func TestErrorsAreCounted(t *testing.T) {
+	m := newMetrics()
+	l := &link{metrics: m, log: slog.New(slog.DiscardHandler), said: make(map[string]saying)}
+	for _, err := range []error{
+		nats.ErrAuthorization, nats.ErrAuthExpired, nats.ErrPermissionViolation, nats.ErrStaleConnection, errors.New("x"), nats.ErrSlowConsumer,
+	} {
+		l.fails(nil, nil, err)
+	}
+	for kind, c := range map[prometheus.Counter]float64{m.errorsAuth: 2, m.errorsPermission: 1, m.errorsOther: 2} {
+		if n := testutil.ToFloat64(kind); n != c {
+			t.Errorf("%v = %v, want %v", kind.Desc(), n, c)
+		}
+	}
+}
+
+// A server that allows less than it used to: what it would refuse is counted, and the limit is learned.
+func TestLimitShrinks(t *testing.T) {
+	b := startNATS(t, NATSConfig{Embedded: startServer(t, EmbeddedConfig{MaxPayload: 1000})})
+	b.link.maxPayload.Store(1 << 20)
+	large := Message{Group: mustGroup(t, "g"), Payload: make([]byte, 2000)}
+	if err := b.Publish(large, nil); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the message is counted", func() bool { return testutil.ToFloat64(b.hub.metrics.droppedRejected) == 1 })
+	eventually(t, "the limit is learned", func() bool { return b.link.maxPayload.Load() == 1000 })
+	if err := b.Publish(large, nil); !errors.Is(err, ErrTooLarge) || !b.Connected() {
+		t.Errorf("Publish = %v, connected %t", err, b.Connected())
+	}
 }
 
 // A connection on which a write failed must not be written to again: half of a command may be out.

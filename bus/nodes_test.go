@@ -1,8 +1,8 @@
 package bus_test
 
 import (
+	"errors"
 	"fmt"
-	"net"
 	"slices"
 	"strings"
 	"sync"
@@ -109,61 +109,6 @@ func (n node) value(t testing.TB, name, label string) float64 {
 	return 0
 }
 
-// proxy is a TCP connection to the server that can be made to stand still: it takes what comes and passes nothing on.
-type proxy struct {
-	net.Listener
-
-	mu    sync.RWMutex // held for writing while it stands still
-	conns sync.WaitGroup
-}
-
-func startProxy(t *testing.T, url string) *proxy {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	p := &proxy{Listener: l}
-	p.conns.Go(func() {
-		for {
-			from, err := l.Accept()
-			if err != nil {
-				return
-			}
-			to, err := net.Dial("tcp", strings.TrimPrefix(url, "nats://"))
-			if err != nil {
-				from.Close()
-				continue
-			}
-			p.conns.Go(func() { p.pass(to, from) })
-			p.conns.Go(func() { p.pass(from, to) })
-		}
-	})
-	t.Cleanup(func() {
-		l.Close()
-		p.conns.Wait()
-	})
-	return p
-}
-
-func (p *proxy) pass(to, from net.Conn) {
-	defer to.Close()
-	defer from.Close()
-	buf := make([]byte, 32<<10)
-	for {
-		p.mu.RLock()
-		p.mu.RUnlock() //nolint:staticcheck // the lock is a gate
-		n, err := from.Read(buf)
-		p.mu.RLock()
-		p.mu.RUnlock() //nolint:staticcheck // the lock is a gate
-		if _, werr := to.Write(buf[:n]); err != nil || werr != nil {
-			return
-		}
-	}
-}
-
-func (p *proxy) url() string { return "nats://" + p.Addr().String() }
-
 func TestNodesDeliverOnce(t *testing.T) {
 	const publishers, messages = 4, 1000
 	url := startServer(t, bus.EmbeddedConfig{Listen: "127.0.0.1:0"}).URL()
@@ -207,7 +152,7 @@ func TestNodesDeliverOnce(t *testing.T) {
 // A join is done when the server has the subscription: what is published elsewhere right after must come.
 func TestJoinIsConfirmed(t *testing.T) {
 	url := startServer(t, bus.EmbeddedConfig{Listen: "127.0.0.1:0"}).URL()
-	a, b := startNode(t, bus.NATSConfig{URL: url}), startNode(t, bus.NATSConfig{URL: url})
+	a, b := startNode(t, bus.NATSConfig{URL: url, Pending: 10_000}), startNode(t, bus.NATSConfig{URL: url})
 	var members [200]listener
 	for i := range members {
 		g := group(t, fmt.Sprintf("g_%d", i))
@@ -379,6 +324,30 @@ func TestServerLimit(t *testing.T) {
 	if v := a.value(t, "fairlead_bus_dropped_total", "rejected"); v != 0 {
 		t.Errorf("rejected = %v, want 0", v)
 	}
+}
+
+// A message that a shard has no room for must not take room in the queue to NATS.
+func TestBusyShardLeavesTheQueueAlone(t *testing.T) {
+	n := startNode(t, bus.NATSConfig{Embedded: startServer(t, bus.EmbeddedConfig{}), InboxBytes: 1 << 10, QueueBytes: 64 << 10})
+	g, m := group(t, "g"), gate{open: make(chan struct{})}
+	join(t, n.NATS, g, &m)
+	published := 0
+	for busy := 0; busy < 1000; {
+		switch err := n.Publish(bus.Message{Group: g, Payload: make([]byte, 100)}, nil); {
+		case err == nil:
+			published++
+		case errors.Is(err, bus.ErrBusy):
+			busy++
+		default:
+			t.Fatal(err)
+		}
+	}
+	eventually(t, "the queue is empty", func() bool { return n.value(t, "fairlead_publisher_queue_bytes", "") == 0 })
+	if v := n.value(t, "fairlead_bus_busy_total", "publisher"); v != 0 {
+		t.Errorf("the queue was full %v times, of %d messages", v, published)
+	}
+	close(m.open)
+	eventually(t, "all messages are delivered", func() bool { return len(m.messages()) == published })
 }
 
 func TestMetricsOfBothAreTheSame(t *testing.T) {

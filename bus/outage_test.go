@@ -3,10 +3,12 @@ package bus_test
 import (
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -168,6 +170,51 @@ func TestServerStalls(t *testing.T) {
 	eventually(t, "both nodes are back", func() bool { return n.Connected() && peer.Connected() })
 	publish(t, n.NATS, group(t, "g"), "hi")
 	eventually(t, "the join that gave up waiting is good", m.has("t:hi"))
+}
+
+// A server that accepts and says nothing: no connection to it is left behind.
+func TestServerNeverGreets(t *testing.T) {
+	t.Parallel()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	accepted := make(chan net.Conn, 100)
+	go func() {
+		defer close(accepted)
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			accepted <- c
+		}
+	}()
+	n := startNode(t, bus.NATSConfig{URL: "nats://" + l.Addr().String()})
+	var conns []net.Conn
+	for range 2 {
+		select {
+		case c := <-accepted:
+			conns = append(conns, c)
+		case <-time.After(patience):
+			t.Fatal("the node does not try again")
+		}
+	}
+	stop(t, n)
+	l.Close()
+	for c := range accepted {
+		conns = append(conns, c)
+	}
+	for i, c := range conns {
+		defer c.Close()
+		if err := c.SetReadDeadline(time.Now().Add(patience)); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := c.Read(make([]byte, 1)); !errors.Is(err, io.EOF) && !errors.Is(err, syscall.ECONNRESET) {
+			t.Errorf("connection %d of %d is still open: %v", i, len(conns), err)
+		}
+	}
 }
 
 // waiter is a bus.Waiter as a channel.

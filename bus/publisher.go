@@ -59,7 +59,7 @@ func (p *publisher) loop(ctx context.Context) {
 		clear(items)
 	}
 	if p.link.connected.Load() {
-		p.link.flush(ctx)
+		p.link.flush(ctx) // closing alone would not do: with messages unread, the kernel resets the connection
 	}
 }
 

@@ -79,10 +79,11 @@ func testBusy(t *testing.T, open opener) {
 }
 
 func testBusyIsAllOrNothing(t *testing.T, open opener) {
-	b := open(Options{Shards: 2, InboxBytes: 8 << 10})
+	reg := prometheus.NewRegistry()
+	b := open(Options{Shards: 2, InboxBytes: 8 << 10, Registerer: reg})
 	g, slow, quick := group(t, "room"), &recorder{}, &recorder{}
-	join(t, b, g, slow, 0)
 	join(t, b, g, quick, 1)
+	join(t, b, g, slow, 0)
 	release := held(t, b) // shard 0 only
 	took := fill(t, b, g)
 	fill(t, b, g)
@@ -95,6 +96,8 @@ func testBusyIsAllOrNothing(t *testing.T, open opener) {
 	if s, q := slow.payloads(), quick.payloads(); len(s) != took || !slices.Equal(s, q) {
 		t.Errorf("%d messages in one shard, %d in the other, %d were published", len(s), len(q), took)
 	}
+	// What was refused must not take room either.
+	eventually(t, "empty inboxes", func() bool { return metric(t, reg, "fairlead_bus_inbox_bytes", "") == 0 })
 }
 
 func testLargeMessageWaits(t *testing.T, open opener) {

@@ -21,7 +21,7 @@ const (
 	simGroups     = 6
 	simPublishers = 4
 	simJoiners    = 6
-	simStays      = 60 // of each joiner
+	simStays      = 40 // of each joiner
 )
 
 // counts is a number for each publisher.
