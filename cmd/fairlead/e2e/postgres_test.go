@@ -138,7 +138,7 @@ func startDjangoPostgres(t *testing.T, dump string) {
 func TestAuthnOnPostgres(t *testing.T) {
 	startPostgres(t)
 	cmd := exec.Command("go", "test", "-tags=e2e", "-count=1", "-run=Postgres", "-v", "../../../authn")
-	cmd.Env = append(os.Environ(), "FAIRLEAD_TEST_POSTGRES="+postgresDSN)
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "FAIRLEAD_TEST_POSTGRES="+postgresDSN) // as the program is built
 	out, err := cmd.CombinedOutput()
 	if err != nil {
 		t.Fatalf("%v\n%s", err, out)
