@@ -38,6 +38,7 @@ const (
 	drainPatience = 10 * time.Second // for clients that do not answer their close
 	closePatience = 5 * time.Second  // for what the bus still has to say to NATS
 	busGrace      = 2 * time.Second  // NATS may be away for so long before the node is not ready
+	busRecover    = time.Second      // and must be back for so long before it is ready again
 )
 
 // minNATSPayload is what a NATS server takes where nobody configured it; other programs count on it.
@@ -174,7 +175,7 @@ func (n *node) startRoutes() error {
 		Metrics: metrics.Handler(n.registry),
 		Ready: []api.Check{
 			{Name: "accepting", OK: n.accepting},
-			{Name: "bus", OK: n.connected, Grace: busGrace},
+			{Name: "bus", OK: n.connected, Grace: busGrace, Recover: busRecover},
 		},
 		Logger: n.logger,
 	})
