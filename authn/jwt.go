@@ -9,6 +9,7 @@ import (
 	"maps"
 	"slices"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
@@ -49,6 +50,7 @@ type JWTConfig struct {
 
 // JWT verifies JSON Web Tokens (RFC 7519) that are signed (RFC 7515). It does not look users up: a token is good until it
 // expires. It is fixed after NewJWT and may be used by many goroutines.
+// HS256 to HS512 allocate the identity and its texts, and little else.
 type JWT struct {
 	name      string
 	methods   []jwt.SigningMethod
@@ -61,6 +63,8 @@ type JWT struct {
 	keep                       []string
 	leeway                     time.Duration
 	seconds                    authSeconds
+
+	pool sync.Pool // of *scratch
 }
 
 // requirement is a claim with the value that it must have: the text of a string, or a JSON literal.
@@ -107,6 +111,7 @@ func NewJWT(c JWTConfig) (*JWT, error) {
 		options = append(options, jwt.WithTimeFunc(c.Now))
 	}
 	v.validator = jwt.NewValidator(options...)
+	v.pool.New = func() any { return v.newScratch() }
 	if v.seconds, err = newAuthSeconds(c.Registerer, name); err != nil {
 		return nil, err
 	}
@@ -187,68 +192,55 @@ func (v *JWT) Verify(_ context.Context, c Credential) (*session.Identity, error)
 	if len(c.Value) > MaxJWT {
 		return nil, reject(ReasonMalformed, "jwt: the token is longer than "+strconv.Itoa(MaxJWT)+" bytes")
 	}
-	head, payload, signature, ok := decodeCompact(c.Value)
+	s := v.pool.Get().(*scratch)
+	id, err := v.verify(s, c.Value)
+	s.reset()
+	v.pool.Put(s)
+	return id, err
+}
+
+func (v *JWT) verify(s *scratch, token []byte) (*session.Identity, error) {
+	head, payload, signature, ok := s.decode(token)
 	if !ok {
 		return nil, reject(ReasonMalformed, "jwt: want three parts of base64url, without padding")
 	}
-	var read claims
-	if !read.parse(head) {
+	if !s.claims.parse(head) {
 		return nil, reject(ReasonMalformed, "jwt: the header is no JSON object")
 	}
-	method, err := v.method(&read)
+	method, err := v.method(s)
 	if err != nil {
 		return nil, err
 	}
-	text := c.Value[:bytes.LastIndexByte(c.Value, '.')]
-	if method.Verify(string(text), signature, v.key) != nil {
+	if !v.signed(s, method, token[:bytes.LastIndexByte(token, '.')], signature) {
 		return nil, reject(ReasonBadSignature, "jwt: the signature is not of the configured key")
 	}
-	if !read.parse(payload) {
+	if !s.claims.parse(payload) {
 		return nil, reject(ReasonMalformed, "jwt: the claims are no JSON object")
 	}
-	if err := v.validator.Validate(&read); err != nil {
+	if err := v.validator.Validate(&s.claims); err != nil {
 		return nil, invalid(err)
 	}
-	id, err := v.identity(&read)
+	id, err := v.identity(s)
 	if err != nil {
 		return nil, &Error{ErrRejected, ReasonBadClaims, err}
 	}
 	return id, nil
 }
 
-// decodeCompact decodes the three parts of a token (RFC 7515 section 7.1).
-func decodeCompact(b []byte) (head, payload, signature []byte, ok bool) {
-	if bytes.ContainsAny(b, "\r\n") { // the decoder would skip them
-		return nil, nil, nil, false
+// method returns which of the configured algorithms the header names. It understands no extension (RFC 7515 section 4.1.11).
+func (v *JWT) method(s *scratch) (int, error) {
+	if _, ok := s.claims.get("crit"); ok {
+		return 0, reject(ReasonBadAlgorithm, "jwt: the header has crit, and no extension is understood here")
 	}
-	var parts [3][]byte
-	n, buf := 0, make([]byte, 0, len(b))
-	for part := range bytes.SplitSeq(b, []byte{'.'}) {
-		start := len(buf)
-		var err error
-		if buf, err = segment.AppendDecode(buf, part); err != nil || n == len(parts) {
-			return nil, nil, nil, false
-		}
-		parts[n] = buf[start:]
-		n++
-	}
-	return parts[0], parts[1], parts[2], n == len(parts)
-}
-
-// method returns the configured algorithm that a header names. It understands no extension (RFC 7515 section 4.1.11).
-func (v *JWT) method(header *claims) (jwt.SigningMethod, error) {
-	if _, ok := header.get("crit"); ok {
-		return nil, reject(ReasonBadAlgorithm, "jwt: the header has crit, and no extension is understood here")
-	}
-	alg, err := header.text("alg")
+	alg, err := s.claims.appendText(s.text[:0], "alg")
 	if err == nil {
-		for _, m := range v.methods {
-			if m.Alg() == alg {
-				return m, nil
+		for i, m := range v.methods {
+			if m.Alg() == string(alg) {
+				return i, nil
 			}
 		}
 	}
-	return nil, reject(ReasonBadAlgorithm, "jwt: the token's algorithm is not configured")
+	return 0, reject(ReasonBadAlgorithm, "jwt: the token's algorithm is not configured")
 }
 
 // invalid says what the validator's err means in our words.
@@ -270,52 +262,64 @@ func invalid(err error) error {
 	}
 }
 
-// identity reads what the parser left to us. The token is genuine and in date by now.
-func (v *JWT) identity(c *claims) (*session.Identity, error) {
+// identity reads what the validator left to us. The token is genuine and in date by now.
+func (v *JWT) identity(s *scratch) (*session.Identity, error) {
+	c := &s.claims
 	if !v.audience {
 		if aud, err := c.GetAudience(); err != nil || len(aud) > 0 {
 			return nil, &claimError{"aud", "names an audience, and none is configured"}
 		}
 	}
 	for i := range v.require {
-		if !v.require[i].met(c) {
+		if !v.require[i].met(s) {
 			return nil, &claimError{v.require[i].claim, "does not have the required value"}
 		}
 	}
-	id := &session.Identity{Source: v.name}
+	id := &session.Identity{Source: v.name, IssuedAt: c.iat.Time}
+	if err := v.texts(id, s); err != nil {
+		return nil, err
+	}
 	var err error
-	if id.Subject, err = c.text(v.subject); err != nil {
-		return nil, err
-	}
-	if id.Subject == "" {
-		return nil, &claimError{v.subject, "is missing or empty, and says who the user is"}
-	}
-	if id.Name, err = c.text(v.nameClaim); err != nil {
-		return nil, err
-	}
-	if id.TokenID, err = c.text("jti"); err != nil {
-		return nil, err
-	}
 	if id.Grants, err = c.list(v.groups); err != nil {
 		return nil, err
 	}
 	if id.Claims, err = c.keep(v.keep); err != nil {
 		return nil, err
 	}
-	if exp, _ := c.date("exp"); exp != nil { // the parser has checked it
-		id.Expires = exp.Add(v.leeway)
-	}
-	if iat, _ := c.date("iat"); iat != nil {
-		id.IssuedAt = iat.Time
+	if !c.exp.IsZero() { // the validator has read both dates
+		id.Expires = c.exp.Add(v.leeway)
 	}
 	return id, nil
 }
 
-func (r *requirement) met(c *claims) bool {
-	raw, ok := c.get(r.claim)
+// texts reads the identity's texts. They are parts of one string, since they live and die together: one allocation for each
+// connection and not three.
+func (v *JWT) texts(id *session.Identity, s *scratch) error {
+	b, err := s.claims.appendText(s.text[:0], v.subject)
+	if err != nil {
+		return err
+	}
+	subject := len(b)
+	if subject == 0 {
+		return &claimError{v.subject, "is missing or empty, and says who the user is"}
+	}
+	if b, err = s.claims.appendText(b, v.nameClaim); err != nil {
+		return err
+	}
+	name := len(b)
+	if b, err = s.claims.appendText(b, "jti"); err != nil {
+		return err
+	}
+	all := string(b)
+	id.Subject, id.Name, id.TokenID = all[:subject], all[subject:name], all[name:]
+	return nil
+}
+
+func (r *requirement) met(s *scratch) bool {
+	raw, ok := s.claims.get(r.claim)
 	if !ok || !r.isString || raw[0] != '"' {
 		return ok && !r.isString && string(raw) == r.value
 	}
-	s, ok := unquote(raw)
-	return ok && s == r.value
+	b, ok := appendUnquoted(s.text[:0], raw)
+	return ok && string(b) == r.value
 }

@@ -253,6 +253,8 @@ func TestJWTClaims(t *testing.T) {
 		{name: "nbf string", payload: `{` + exp + `"nbf":"1","user_id":1}`, reason: ReasonBadClaims},
 		{name: "iat one second ahead", payload: `{` + exp + `"iat":1795521601,"user_id":1}`, reason: ReasonNotYetValid},
 
+		{name: "ends as exp says, and no later", payload: `{"exp":1795521601,"user_id":1}`, want: &session.Identity{Subject: "1", Expires: testNow.Add(time.Second)}},
+		{name: "exp with a fraction", payload: `{"exp":1795521600.25,"user_id":1}`, want: &session.Identity{Subject: "1", Expires: testNow.Add(time.Second / 4)}},
 		{name: "leeway for exp", payload: `{"exp":1795521571,"user_id":1}`, change: leeway, want: &session.Identity{Subject: "1", Expires: testNow.Add(time.Second)}},
 		{name: "leeway for iat", payload: `{` + exp + `"iat":1795521630,"user_id":1}`, change: leeway, want: &session.Identity{
 			Subject: "1", Expires: time.Unix(3976214430, 0).UTC(), IssuedAt: testNow.Add(30 * time.Second),
@@ -330,6 +332,7 @@ func TestJWTForm(t *testing.T) {
 		{"dots", "..", ReasonMalformed},
 		{"line end in the signature", good[:len(good)-4] + "\n" + good[len(good)-4:], ReasonMalformed},
 		{"line end behind", good + "\r\n", ReasonMalformed},
+		{"carriage return behind", good + "\r", ReasonMalformed},
 		{"space before", " " + good, ReasonMalformed},
 		{"space in the payload", parts[0] + ". " + parts[1] + "." + parts[2], ReasonMalformed},
 		{"padding", good + "=", ReasonMalformed},

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"math"
 	"strconv"
-	"strings"
 	"time"
 	"unicode/utf8"
 
@@ -16,8 +15,8 @@ import (
 // for each, because encoding/json would let a claim "EXP" stand in for "exp", and no map, because that costs more than the
 // signature. It borrows the bytes that it was read from.
 type claims struct {
-	members []member
-	few     [10]member // where members begins
+	members       []member
+	exp, nbf, iat jwt.NumericDate // zero until they are asked for, and where there is none
 }
 
 // member is one claim: its name, and its value as JSON.
@@ -28,7 +27,7 @@ func (c *claims) parse(b []byte) bool {
 	if !json.Valid(b) {
 		return false
 	}
-	c.members = c.few[:0]
+	c.members = c.members[:0]
 	i := skipSpace(b, 0)
 	if b[i] != '{' {
 		return false
@@ -51,6 +50,15 @@ func (c *claims) parse(b []byte) bool {
 		}
 	}
 	return true
+}
+
+// reset lets go of the bytes and forgets the dates. It comes before the claims of another token.
+func (c *claims) reset() {
+	members := c.members[:cap(c.members)]
+	if clear(members); len(members) > maxKeptMembers {
+		members = nil
+	}
+	*c = claims{members: members[:0]}
 }
 
 // get returns the value of a claim as JSON. Of two with one name the last counts (RFC 7519 section 4).
@@ -117,8 +125,9 @@ func (e *claimError) Error() string { return "claim " + strconv.Quote(e.claim) +
 // maxYear9999 is the last second that RFC 3339, and so the journal, can write. What is beyond is a time in milliseconds.
 const maxYear9999 = 253402300799
 
-// date reads a NumericDate: a JSON number, whole or not, of seconds (RFC 7519 section 2). Digits in quotes are none.
-func (c *claims) date(name string) (*jwt.NumericDate, error) {
+// date reads a NumericDate into t: a JSON number, whole or not, of seconds (RFC 7519 section 2). Digits in quotes are none.
+// It returns t, or nil where the claim is absent.
+func (c *claims) date(t *jwt.NumericDate, name string) (*jwt.NumericDate, error) {
 	raw, ok := c.get(name)
 	if !ok {
 		return nil, nil //nolint:nilnil // as jwt.Claims wants it: the claim is absent
@@ -131,43 +140,41 @@ func (c *claims) date(name string) (*jwt.NumericDate, error) {
 		return nil, &claimError{name, "is beyond the year 9999: are they milliseconds?"}
 	}
 	sec, frac := math.Modf(f)
-	return &jwt.NumericDate{Time: time.Unix(int64(sec), int64(frac*1e9)).UTC()}, nil
+	t.Time = time.Unix(int64(sec), int64(frac*1e9)).UTC()
+	return t, nil
 }
 
 // maxText bounds the texts of a token that an identity keeps, in bytes.
 const maxText = 256
 
-// text reads a claim that is a string, or an integer as its digits: 1 and "1" are the same user. It is "" where the claim
-// is absent or null. Everything else is an error: 1.0 or 1e0 would be a second spelling of a user, and control characters
-// go into no log and no query. The text is a copy.
-func (c *claims) text(name string) (string, error) {
+// appendText reads a claim that is a string, or an integer as its digits: 1 and "1" are the same user. It appends nothing
+// where the claim is absent or null. Everything else is an error: 1.0 or 1e0 would be a second spelling of a user, and
+// control characters go into no log and no query.
+func (c *claims) appendText(dst []byte, name string) ([]byte, error) {
 	raw, ok := c.get(name)
 	if !ok || string(raw) == "null" {
-		return "", nil
+		return dst, nil
 	}
-	if raw[0] != '"' {
-		if !isInteger(raw) {
-			return "", &claimError{name, "is neither a string nor an integer"}
+	start := len(dst)
+	switch {
+	case raw[0] == '"':
+		if dst, ok = appendUnquoted(dst, raw); !ok {
+			return nil, &claimError{name, "is not valid Unicode"}
 		}
-		return bounded(name, string(raw))
-	}
-	s, ok := unquote(raw)
-	if !ok {
-		return "", &claimError{name, "is not valid Unicode"}
-	}
-	for i := range len(s) {
-		if s[i] < ' ' || s[i] == 0x7f {
-			return "", &claimError{name, "has a control character"}
+		for _, b := range dst[start:] {
+			if b < ' ' || b == 0x7f {
+				return nil, &claimError{name, "has a control character"}
+			}
 		}
+	case isInteger(raw):
+		dst = append(dst, raw...)
+	default:
+		return nil, &claimError{name, "is neither a string nor an integer"}
 	}
-	return bounded(name, s)
-}
-
-func bounded(name, s string) (string, error) {
-	if len(s) > maxText {
-		return "", &claimError{name, "is longer than " + strconv.Itoa(maxText) + " bytes"}
+	if len(dst)-start > maxText {
+		return nil, &claimError{name, "is longer than " + strconv.Itoa(maxText) + " bytes"}
 	}
-	return s, nil
+	return dst, nil
 }
 
 // isInteger reports whether a JSON number has one spelling only: no fraction, no exponent, no minus zero.
@@ -181,17 +188,30 @@ func isInteger(raw []byte) bool {
 	return len(digits) > 0 && string(raw) != "-0"
 }
 
-// unquote reads a JSON string. ok is false where it is not Unicode: raw bytes that are no UTF-8, half of a surrogate pair,
-// or the character that stands for either, since any of them would make one name of two.
-func unquote(raw []byte) (s string, ok bool) {
+// appendUnquoted reads a JSON string. ok is false where it is not Unicode: raw bytes that are no UTF-8, half of a surrogate
+// pair, or the character that stands for either, since any of them would make one name of two.
+func appendUnquoted(dst, raw []byte) (_ []byte, ok bool) {
+	start := len(dst)
 	if bytes.IndexByte(raw, '\\') < 0 {
-		s = string(raw[1 : len(raw)-1])
-		return s, utf8.ValidString(s) && !strings.ContainsRune(s, utf8.RuneError)
+		dst = append(dst, raw[1:len(raw)-1]...)
+	} else {
+		var s string
+		if err := json.Unmarshal(raw, &s); err != nil {
+			return dst, false
+		}
+		dst = append(dst, s...)
 	}
-	if err := json.Unmarshal(raw, &s); err != nil {
-		return "", false
+	for i := start; i < len(dst); {
+		r, n := rune(dst[i]), 1
+		if r >= utf8.RuneSelf {
+			r, n = utf8.DecodeRune(dst[i:])
+		}
+		if r == utf8.RuneError { // of a bad byte, or as it came
+			return dst, false
+		}
+		i += n
 	}
-	return s, !strings.ContainsRune(s, utf8.RuneError)
+	return dst, true
 }
 
 // list reads a claim that is a list of strings. It is nil where the claim is absent or null.
@@ -237,17 +257,21 @@ func (c *claims) keep(names []string) (map[string]any, error) {
 	return kept, nil
 }
 
-// GetExpirationTime implements [jwt.Claims].
-func (c *claims) GetExpirationTime() (*jwt.NumericDate, error) { return c.date("exp") }
+// GetExpirationTime implements [jwt.Claims]. Like the other dates it is good until reset or parse.
+func (c *claims) GetExpirationTime() (*jwt.NumericDate, error) { return c.date(&c.exp, "exp") }
 
 // GetNotBefore implements [jwt.Claims].
-func (c *claims) GetNotBefore() (*jwt.NumericDate, error) { return c.date("nbf") }
+func (c *claims) GetNotBefore() (*jwt.NumericDate, error) { return c.date(&c.nbf, "nbf") }
 
 // GetIssuedAt implements [jwt.Claims].
-func (c *claims) GetIssuedAt() (*jwt.NumericDate, error) { return c.date("iat") }
+func (c *claims) GetIssuedAt() (*jwt.NumericDate, error) { return c.date(&c.iat, "iat") }
 
 // GetIssuer implements [jwt.Claims]. It is only asked where an issuer is configured.
-func (c *claims) GetIssuer() (string, error) { return c.text("iss") }
+func (c *claims) GetIssuer() (string, error) {
+	var buf [64]byte
+	iss, err := c.appendText(buf[:0], "iss")
+	return string(iss), err
+}
 
 // GetSubject implements [jwt.Claims]. Which claim is the subject is ours to say, so this one is not looked at.
 func (c *claims) GetSubject() (string, error) { return "", nil }
@@ -259,14 +283,15 @@ func (c *claims) GetAudience() (jwt.ClaimStrings, error) {
 		return nil, nil
 	}
 	if raw[0] == '"' {
-		s, ok := unquote(raw)
+		var buf [64]byte
+		aud, ok := appendUnquoted(buf[:0], raw)
 		if !ok {
 			return nil, &claimError{"aud", "is not valid Unicode"}
 		}
-		if s == "" { // as PyJWT has it: nobody is meant
+		if len(aud) == 0 { // as PyJWT has it: nobody is meant
 			return nil, nil
 		}
-		return jwt.ClaimStrings{s}, nil
+		return jwt.ClaimStrings{string(aud)}, nil
 	}
 	return c.list("aud")
 }

@@ -103,7 +103,7 @@ func TestIdentitiesAreSmall(t *testing.T) {
 	runtime.GC()
 	runtime.ReadMemStats(&after)
 	each := (int64(after.HeapAlloc) - int64(before.HeapAlloc)) / n
-	// The struct, its three texts, and nothing of the 3 KiB that the token has.
+	// The struct, its texts in one string, and nothing of the 3 KiB that the token has.
 	if limit := int64(unsafe.Sizeof(session.Identity{})) + 128; each > limit {
 		t.Errorf("an identity weighs %d bytes, want at most %d", each, limit)
 	}
