@@ -20,7 +20,8 @@ func (s *System) Drain(ctx context.Context, window time.Duration) error {
 	for sent := 0; sent < len(all); {
 		upTo := len(all)
 		if passed := time.Since(start); passed < window {
-			upTo = int(float64(len(all)) * float64(passed) / float64(window))
+			// The first goes at once: one connection does not wait for the end of the window.
+			upTo = min(len(all), 1+int(float64(len(all))*float64(passed)/float64(window)))
 		}
 		for ; sent < upTo; sent++ {
 			all[sent].Close(CloseServiceRestart, "the node restarts: connect again")
