@@ -71,7 +71,7 @@ func (t *tcpListener) Accept() (net.Conn, error) {
 	})
 	switch {
 	case err == nil && errno == nil:
-		return &tcpConn{File: os.NewFile(uintptr(fd), ""), local: t.addr, remote: addrPort(peer)}, nil
+		return &tcpConn{File: os.NewFile(uintptr(fd), ""), listener: t, remote: addrPort(peer)}, nil
 	case t.closed.Load():
 		err = net.ErrClosed
 	case err == nil:
@@ -103,12 +103,12 @@ func addrPort(a syscall.Sockaddr) netip.AddrPort {
 // net package's.
 type tcpConn struct {
 	*os.File
-	local  net.Addr
-	remote netip.AddrPort
+	listener *tcpListener
+	remote   netip.AddrPort
 }
 
 // LocalAddr returns the listener's address, which has no host where it listens on all.
-func (c *tcpConn) LocalAddr() net.Addr { return c.local }
+func (c *tcpConn) LocalAddr() net.Addr { return c.listener.addr }
 
 // RemoteAddr returns the peer's address.
 func (c *tcpConn) RemoteAddr() net.Addr { return net.TCPAddrFromAddrPort(c.remote) }
