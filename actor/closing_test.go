@@ -2,7 +2,6 @@ package actor
 
 import (
 	"io"
-	"log/slog"
 	"net"
 	"slices"
 	"strings"
@@ -11,9 +10,6 @@ import (
 
 	"github.com/fairlead-ws/fairlead/session"
 )
-
-// discard is where the logs of panics go.
-var discard = slog.New(slog.DiscardHandler)
 
 // The peer's code is echoed once, without its words, and the connection ends with a FIN.
 func TestPeerCloses(t *testing.T) {
@@ -272,7 +268,7 @@ func TestLingerIsBounded(t *testing.T) {
 
 // A panic of a Handler closes its own connection with 1011, is counted, and disturbs nobody else.
 func TestPanics(t *testing.T) {
-	n := newNode(t, Config{Logger: discard})
+	n := newNode(t, Config{})
 	g := mustGroup(t, "g")
 	other := n.connect(Birth{Handler: Broadcast, Groups: []session.Group{g}})
 	boom := func() { panic("boom") }
@@ -312,7 +308,7 @@ func TestPanics(t *testing.T) {
 
 // A panic in Handler.Close changes nothing about the end.
 func TestPanicInClose(t *testing.T) {
-	n := newNode(t, Config{Logger: discard})
+	n := newNode(t, Config{})
 	c := n.connect(Birth{Handler: script{close: func(*Actor, Closure) { panic("boom") }}})
 	c.send(closeBit, code(1000, ""))
 	c.wantClose(1000)
@@ -325,7 +321,7 @@ func TestPanicInClose(t *testing.T) {
 
 // A panic while our close frame waits for its answer ends the closing; one while the client does not read still says 1011.
 func TestPanicWhileClosing(t *testing.T) {
-	n := newNode(t, Config{Logger: discard, OutboxBytes: 16 << 20, CloseTimeout: time.Hour})
+	n := newNode(t, Config{OutboxBytes: 16 << 20, CloseTimeout: time.Hour})
 	c := n.connect(Birth{})
 	c.actor.Close(CloseNormal, "bye")
 	c.want(closeBit, code(CloseNormal, "bye"))

@@ -297,7 +297,11 @@ func TestAnyGoroutine(t *testing.T) {
 	for i := range 8 {
 		wg.Go(func() {
 			for range 100 {
-				if !c.actor.Do(func(a *Actor) { ran++; a.Join(mustGroup(t, fmt.Sprint("g", i)), nil); a.Leave(mustGroup(t, fmt.Sprint("g", i))) }) {
+				if !c.actor.Do(func(a *Actor) {
+					ran++
+					a.Join(mustGroup(t, fmt.Sprint("g", i)), nil)
+					a.Leave(mustGroup(t, fmt.Sprint("g", i)))
+				}) {
 					t.Error("Do says that the connection has ended")
 				}
 				if !c.actor.Send(Message{Payload: []byte("s")}) || c.actor.Identity() != alice || c.actor.ID().Number != 1 {
