@@ -52,6 +52,7 @@ func testNothingBeforeDone(t *testing.T, open opener) {
 	wg.Go(func() {
 		for i := 0; !stop.Load(); i++ {
 			publish(t, b, g, fmt.Sprint(i))
+			runtime.Gosched()
 		}
 	})
 	for i := range 200 {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"sync"
 	"testing"
 
@@ -106,6 +107,7 @@ func testCloseDuringEverything(t *testing.T, open opener) {
 					}
 					return
 				}
+				runtime.Gosched()
 			}
 		})
 		wg.Go(func() {

@@ -76,6 +76,7 @@ func testSimulation(t *testing.T, open opener) {
 				n := l.begun[p].Add(1)
 				publish(t, b, l.group, fmt.Sprintf("%v %d %d", l.group, p, n))
 				l.taken[p].Store(n)
+				runtime.Gosched() // on one processor, joins would wait for the end of each publisher's turn
 			}
 		})
 	}
