@@ -140,7 +140,7 @@ func (s *System) Open(ctx context.Context, conn net.Conn, b Birth) error {
 	}
 	a.out.held = true
 	if !b.Identity.Expires.IsZero() {
-		a.expires = b.Identity.Expires.UnixMilli()
+		a.expires = b.Identity.Expires.Add(time.Millisecond - 1).UnixMilli() // rounded up: never before it
 	}
 	if err := s.add(a); err != nil {
 		return err
