@@ -61,6 +61,7 @@ type client struct {
 	net.Conn
 	t      testing.TB
 	r      *bufio.Reader
+	wait   time.Duration // for each frame
 	actor  *Actor
 	closed <-chan Closure // what the Handler was told at the end
 }
@@ -111,7 +112,7 @@ func (c *client) send(b0 byte, payload string) {
 
 // next reads a frame. The server's frames are final and not masked.
 func (c *client) next() (b0 byte, payload string, err error) {
-	c.SetReadDeadline(time.Now().Add(patience))
+	c.SetReadDeadline(time.Now().Add(c.wait))
 	h, err := ws.ReadHeader(c.r)
 	if err != nil {
 		return 0, "", err

@@ -219,17 +219,20 @@ func (n *node) connect(b Birth) *client {
 	return n.connectBy(ours, theirs, b)
 }
 
-// connectPipe is connect without a network: for synctest.
+// connectPipe is connect without a network: for synctest, where waiting costs nothing. The birth has no groups: what
+// waits for their joins is pooled, and must not leave a bubble.
 func (n *node) connectPipe(b Birth) *client {
 	n.t.Helper()
 	ours, theirs := net.Pipe()
-	return n.connectBy(ours, theirs, b)
+	c := n.connectBy(ours, theirs, b)
+	c.wait = 24 * time.Hour
+	return c
 }
 
 func (n *node) connectBy(ours, theirs net.Conn, b Birth) *client {
 	n.t.Helper()
 	h := &caught{Handler: b.Handler, closed: make(chan Closure, 1)}
-	c := &client{Conn: theirs, t: n.t, r: bufio.NewReader(theirs), closed: h.closed}
+	c := &client{Conn: theirs, t: n.t, r: bufio.NewReader(theirs), wait: patience, closed: h.closed}
 	n.t.Cleanup(func() { theirs.Close() })
 	if b.Identity == nil {
 		b.Identity = session.Anonymous()
