@@ -15,7 +15,7 @@ import (
 var (
 	idle = trial.Idle{Connections: 15000, Wait: 20 * time.Second, Via: wire.ViaHeader}
 
-	handshake = trial.Handshake{Connections: 3000, Rounds: 7, Window: 64, Via: wire.ViaHeader}
+	handshake = trial.Handshake{Connections: 2000, Rounds: 15, Window: 64, Via: wire.ViaHeader}
 
 	fanout = trial.Fanout{Members: 5000, Size: 128, Rate: 10, Messages: 20, Pairs: 15, Reading: crowd.Discard}
 
