@@ -39,8 +39,19 @@ const lingerBytes = 1 << 20
 // Actor owns one connection and the session on it. Its methods say which goroutines may call them; those that say "only
 // in a Handler" are for the actor's own goroutine: inside a method of the [Handler], or a function given to [Actor.Do].
 type Actor struct {
+	// What a delivery touches comes first, together: most of what one costs here is to fetch it from memory.
+
+	// Guarded by mu.
+	mu    sync.Mutex
+	shut  bool    // the last frame is sent or queued
+	dead  bool    // the connection is given up: nothing touches it but the actor, which ends
+	ended bool    // the actor has ended
+	out   *outbox // nil: the socket has taken everything
+	sent  counters
+
 	// Fixed after Open.
 	system   *System
+	direct   int32 // 1 + the descriptor that can be written to without conn; 0: there is none
 	conn     transport
 	handler  Handler
 	identity *session.Identity
@@ -55,22 +66,16 @@ type Actor struct {
 	ending   *ending           // nil while the connection is open
 	received counters
 	phase    phase
-	paused   bool // not reading, until the bus has room
 
 	// Guarded by mu.
-	shut  bool // the last frame is sent or queued
-	dead  bool // the connection is given up: nothing touches it but the actor, which ends
-	ended bool // the actor has ended
-	mu    sync.Mutex
-	mail  []command
-	out   *outbox // nil: the socket has taken everything
-	sent  counters
+	mail []command
 
 	// Guarded by system.mu.
 	slot int32
 
 	// Atomic.
 	mailed atomic.Bool  // mail is not empty
+	paused atomic.Bool  // not reading, until the bus has room; only the actor sets it
 	grown  atomic.Bool  // the goroutine has run deep since it was started
 	heard  atomic.Int64 // when the peer was last heard of: System.clock
 
@@ -131,7 +136,7 @@ func (a *Actor) run() {
 }
 
 func (a *Actor) park() (*readBuffer, error) {
-	if a.paused {
+	if a.paused.Load() {
 		return nil, a.conn.pause()
 	}
 	return a.conn.read()
@@ -222,7 +227,7 @@ func (a *Actor) process(b []byte) bool {
 		if a.phase == phaseLinger {
 			break
 		}
-		if a.paused && len(b) > 0 {
+		if a.paused.Load() && len(b) > 0 {
 			a.backlog.rest = slices.Clone(b)
 			break
 		}
@@ -272,7 +277,7 @@ func (a *Actor) offer(m bus.Message) {
 func (a *Actor) taken(m bus.Message) bool {
 	err := a.system.config.Bus.Publish(m, a)
 	if errors.Is(err, bus.ErrBusy) {
-		a.paused = true
+		a.paused.Store(true)
 		a.system.metrics.paused.Inc()
 		return false
 	}
@@ -287,7 +292,7 @@ func (a *Actor) taken(m bus.Message) bool {
 
 // resume gives the bus what waits for it, and goes on with what was read. It reports false when the actor has ended.
 func (a *Actor) resume() bool {
-	a.paused = false
+	a.paused.Store(false)
 	for a.backlog != nil && len(a.backlog.messages) > 0 {
 		if !a.taken(a.backlog.messages[0]) {
 			return true

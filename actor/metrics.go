@@ -22,12 +22,22 @@ type metrics struct {
 	other  prometheus.Counter               // closes with any other code
 
 	messagesReceived, bytesReceived prometheus.Counter
-	messagesSent, bytesSent         prometheus.Counter
 	slowOutbox, slowTimeout         prometheus.Counter
 	silent, panics, paused          prometheus.Counter
 	unpublished, unrecorded         prometheus.Counter
 
 	outboxBytes atomic.Int64
+	sentBy      [sentStripes]sentCounters
+}
+
+// sentStripes is how many counters share what is sent. A connection's is that of its number, as is its shard of the bus, so
+// that no two shards write to one counter as long as their number divides this one.
+const sentStripes = 16
+
+// sentCounters fill a cache line.
+type sentCounters struct {
+	messages, bytes atomic.Uint64
+	_               [48]byte
 }
 
 func newMetrics(r prometheus.Registerer, connections func() int) (*metrics, error) {
@@ -40,8 +50,6 @@ func newMetrics(r prometheus.Registerer, connections func() int) (*metrics, erro
 	}
 	m.messagesReceived = counter("fairlead_messages_received_total", "Messages from clients.")
 	m.bytesReceived = counter("fairlead_received_bytes_total", "Payload bytes of messages from clients.")
-	m.messagesSent = counter("fairlead_messages_sent_total", "Messages written or queued for clients.")
-	m.bytesSent = counter("fairlead_sent_bytes_total", "Bytes written or queued for clients, frame headers included.")
 	m.silent = counter("fairlead_pong_timeouts_total", "Connections cut off because the peer did not answer pings.")
 	m.panics = counter("fairlead_handler_panics_total", "Panics of handlers; each closed its connection.")
 	m.paused = counter("fairlead_read_pauses_total", "Times that a client was not read because the bus was busy.")
@@ -59,6 +67,12 @@ func newMetrics(r prometheus.Registerer, connections func() int) (*metrics, erro
 	}
 	m.other = closes.WithLabelValues("other")
 	all = append(all, slow, closes,
+		prometheus.NewCounterFunc(prometheus.CounterOpts{
+			Name: "fairlead_messages_sent_total", Help: "Messages written or queued for clients.",
+		}, func() float64 { return m.totalSent(func(s *sentCounters) uint64 { return s.messages.Load() }) }),
+		prometheus.NewCounterFunc(prometheus.CounterOpts{
+			Name: "fairlead_sent_bytes_total", Help: "Bytes written or queued for clients, frame headers included.",
+		}, func() float64 { return m.totalSent(func(s *sentCounters) uint64 { return s.bytes.Load() }) }),
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "fairlead_connections", Help: "Connections, those that are closing included.",
 		}, func() float64 { return float64(connections()) }),
@@ -92,9 +106,19 @@ func (m *metrics) received(bytes int) {
 	m.bytesReceived.Add(float64(bytes))
 }
 
-func (m *metrics) sent(messages, bytes int) {
-	m.messagesSent.Add(float64(messages))
-	m.bytesSent.Add(float64(bytes))
+// sent counts for the connection of that number.
+func (m *metrics) sent(number uint64, messages, bytes int) {
+	s := &m.sentBy[number%sentStripes]
+	s.messages.Add(uint64(messages)) //nolint:gosec // not negative
+	s.bytes.Add(uint64(bytes))       //nolint:gosec // not negative
+}
+
+func (m *metrics) totalSent(of func(*sentCounters) uint64) float64 {
+	var sum uint64
+	for i := range m.sentBy {
+		sum += of(&m.sentBy[i])
+	}
+	return float64(sum)
 }
 
 func (m *metrics) slow(r slowReason) {

@@ -129,7 +129,7 @@ func (a *Actor) send(p []byte, messages int) bool {
 		a.conn.interrupt()
 	}
 	if ok {
-		a.system.metrics.sent(messages, len(p))
+		a.system.metrics.sent(a.number, messages, len(p))
 	}
 	return ok
 }
@@ -144,7 +144,7 @@ func (a *Actor) sendLocked(p []byte) (wake, ok bool) {
 		a.queuedLocked(cost(p))
 		return false, true
 	}
-	n, err := a.conn.write(p)
+	n, err := a.writeLocked(p)
 	if err != nil {
 		return a.cutLocked(cut{CloseAbnormal, "writing failed", slowNone}), false
 	}
@@ -155,6 +155,14 @@ func (a *Actor) sendLocked(p []byte) (wake, ok bool) {
 		a.startWriterLocked()
 	}
 	return false, true
+}
+
+// writeLocked writes what the socket takes without waiting.
+func (a *Actor) writeLocked(p []byte) (int, error) {
+	if a.direct > 0 {
+		return sendNow(int(a.direct-1), p)
+	}
+	return a.conn.write(p)
 }
 
 // sendPong answers a ping, before data that waits.

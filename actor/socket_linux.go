@@ -109,6 +109,9 @@ func (s *socket) pause() error { return s.raw.Read(never) }
 
 func never(uintptr) bool { return false }
 
+// descriptor is what write writes to.
+func (s *socket) descriptor() int32 { return int32(s.fd) } //nolint:gosec // descriptors are small
+
 func (s *socket) write(p []byte) (int, error) { return sendNow(s.fd, p) }
 
 // sendNow sends what the kernel takes without waiting.

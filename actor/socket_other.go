@@ -2,7 +2,13 @@
 
 package actor
 
-import "net"
+import (
+	"errors"
+	"net"
+)
 
 // newSocket reports false: raw system calls are for Linux on amd64 and arm64 only.
 func newSocket(net.Conn) (transport, bool) { return nil, false }
+
+// sendNow is never called: no actor has a descriptor here.
+func sendNow(int, []byte) (int, error) { return 0, errors.ErrUnsupported }
