@@ -83,7 +83,7 @@ func (a *Actor) await(p phase, c Closure) {
 
 // forget drops what the client said and the bus has not taken.
 func (a *Actor) forget() {
-	a.paused = false
+	a.paused.Store(false)
 	if a.backlog != nil {
 		a.system.metrics.unpublished.Add(float64(len(a.backlog.messages)))
 		a.backlog = nil

@@ -80,6 +80,9 @@ func (a *Actor) check(now int64) int64 {
 		a.post(closing{CloseUnauthenticated, "the credential has expired"})
 	}
 	heard := a.heard.Load()
+	if a.paused.Load() { // who is not read cannot be heard
+		heard = now
+	}
 	if now-heard >= quietBefore.Milliseconds() && a.grown.Load() {
 		a.post(renew{})
 	}
