@@ -103,7 +103,9 @@ func (s *stream) setReadDeadline(t time.Time) {
 func (s *stream) closeWrite() {
 	if c, ok := s.conn.(interface{ CloseWrite() error }); ok {
 		_ = c.CloseWrite() // the peer is gone: reading says so
+		return
 	}
+	_ = s.conn.Close() // all or nothing: reading says that it is closed
 }
 
 func (s *stream) close(reset bool) { closeConn(s.conn, reset) }
