@@ -1,0 +1,177 @@
+package actor
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/fairlead-ws/fairlead/session"
+)
+
+// leave lets the client wait for its close frame, answer it, and go. It returns when that came.
+func (c *client) leave() time.Time {
+	c.want(closeBit, code(CloseServiceRestart, "the node restarts: connect again"))
+	at := time.Now()
+	c.send(closeBit, code(CloseServiceRestart, ""))
+	c.wantEOF()
+	return at
+}
+
+// The closes of a drain are spread evenly over the window, the first at once; Drain returns when all are gone.
+func TestDrainIsSpread(t *testing.T) {
+	for _, tc := range []struct {
+		clients int
+		window  time.Duration
+	}{{1, 30 * time.Second}, {2, 10 * time.Second}, {100, 10 * time.Second}, {100, 50 * time.Millisecond}, {50, 0}} {
+		synctest.Test(t, func(t *testing.T) {
+			n := newNode(t, Config{PingInterval: time.Hour})
+			start := time.Now()
+			var mu sync.Mutex
+			var wg sync.WaitGroup
+			told := make(map[time.Duration]int) // by the drain's ticks
+			for range tc.clients {
+				c := n.connectPipe(Birth{})
+				wg.Go(func() {
+					at := c.leave()
+					mu.Lock()
+					defer mu.Unlock()
+					told[at.Sub(start).Truncate(drainTick)]++
+				})
+			}
+			if err := n.Drain(t.Context(), tc.window); err != nil {
+				t.Errorf("Drain = %v", err)
+			}
+			took := time.Since(start)
+			if n.Len() != 0 {
+				t.Errorf("%d connections are left", n.Len())
+			}
+			wg.Wait()
+			if told[0] == 0 || took > tc.window+drainTick {
+				t.Errorf("%d clients, %v: %d closes at once, the last after %v", tc.clients, tc.window, told[0], took)
+			}
+			soFar := 0
+			for at := time.Duration(0); at < tc.window; at += drainTick {
+				soFar += told[at]
+				want := float64(tc.clients) * float64(at) / float64(tc.window)
+				if d := float64(soFar) - want; d < -1 || d > 1+float64(tc.clients)*float64(drainTick)/float64(tc.window) {
+					t.Fatalf("%d clients, %v: %d are told after %v, want %.1f", tc.clients, tc.window, soFar, at, want)
+				}
+			}
+			if v := n.value("fairlead_closes_total", "1012"); v != float64(tc.clients) {
+				t.Errorf("closes with 1012 = %v, want %d", v, tc.clients)
+			}
+		})
+	}
+}
+
+// While the node drains it takes no connections, and those there are work until they are told.
+func TestOpenWhileDraining(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := newNode(t, Config{PingInterval: time.Hour})
+		first, second := n.connectPipe(Birth{Handler: Echo}), n.connectPipe(Birth{Handler: Echo})
+		drained := make(chan error, 1)
+		go func() { drained <- n.Drain(context.Background(), time.Minute) }()
+		first.leave()
+		second.send(text, "still here")
+		second.want(text, "still here")
+		if err := n.Open(t.Context(), nil, Birth{Identity: session.Anonymous(), Handler: Echo}); !errors.Is(err, ErrDraining) {
+			t.Errorf("Open = %v, want ErrDraining", err)
+		}
+		second.leave()
+		if err := <-drained; err != nil {
+			t.Errorf("Drain = %v", err)
+		}
+		if err := n.Drain(t.Context(), time.Hour); err != nil {
+			t.Errorf("Drain of a drained node = %v", err)
+		}
+	})
+}
+
+// Who does not answer is cut off after CloseTimeout, or when the context of Drain ends, whatever of the window is left.
+func TestDrainIsBounded(t *testing.T) {
+	for name, tc := range map[string]struct {
+		closeTimeout, window, ctx time.Duration
+		wantErr                   error
+		want                      time.Duration
+	}{
+		"by CloseTimeout":              {2 * time.Second, time.Second, time.Hour, nil, 3 * time.Second},
+		"by the context":               {time.Hour, time.Second, 5 * time.Second, context.DeadlineExceeded, 5 * time.Second},
+		"by the context in the window": {time.Second, time.Hour, 5 * time.Second, context.DeadlineExceeded, 5 * time.Second},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				n := newNode(t, Config{CloseTimeout: tc.closeTimeout, PingInterval: time.Hour})
+				var clients []*client
+				for range 20 {
+					clients = append(clients, n.connectPipe(Birth{}))
+				}
+				ctx, cancel := context.WithTimeout(t.Context(), tc.ctx)
+				defer cancel()
+				start := time.Now()
+				if err := n.Drain(ctx, tc.window); !errors.Is(err, tc.wantErr) {
+					t.Errorf("Drain = %v, want %v", err, tc.wantErr)
+				}
+				if took := time.Since(start); took < tc.want-2*drainTick-tc.window/20 || took > tc.want+2*drainTick {
+					t.Errorf("Drain took %v, want %v", took, tc.want)
+				}
+				if n.Len() != 0 {
+					t.Errorf("%d connections are left", n.Len())
+				}
+				for _, c := range clients {
+					if end := c.ended(); end.Code != CloseServiceRestart {
+						t.Fatalf("the handler was told %+v", end)
+					}
+				}
+			})
+		})
+	}
+}
+
+// Close ends everything at once, and may be called again, also at the same time and during a drain.
+func TestCloseIsIdempotent(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := newNode(t, Config{})
+		for range 10 {
+			n.connectPipe(Birth{Handler: Echo})
+		}
+		start := time.Now()
+		drained := make(chan error, 1)
+		go func() { drained <- n.Drain(context.Background(), time.Hour) }()
+		time.Sleep(time.Minute)
+		var wg sync.WaitGroup
+		for range 5 {
+			wg.Go(func() {
+				if err := n.Close(); err != nil {
+					t.Errorf("Close = %v", err)
+				}
+				if n.Len() != 0 {
+					t.Errorf("%d connections are left behind Close", n.Len())
+				}
+			})
+		}
+		wg.Wait()
+		if took := time.Since(start); took > time.Minute+time.Second {
+			t.Errorf("Close took %v", took-time.Minute)
+		}
+		if err := <-drained; err != nil {
+			t.Errorf("Drain = %v, though nobody is left", err)
+		}
+	})
+}
+
+// A drain ends TCP connections in an orderly way.
+func TestDrainOverTCP(t *testing.T) {
+	n := newNode(t, Config{})
+	var wg sync.WaitGroup
+	for range 20 {
+		c := n.connect(Birth{Handler: Broadcast, Groups: []session.Group{mustGroup(t, "g")}})
+		wg.Go(func() { c.leave() })
+	}
+	if err := n.Drain(t.Context(), 50*time.Millisecond); err != nil {
+		t.Errorf("Drain = %v", err)
+	}
+	wg.Wait()
+}
