@@ -62,13 +62,17 @@ type stream struct {
 
 func (s *stream) read() (*readBuffer, error) {
 	buf := readBuffers.Get().(*readBuffer)
-	n, err := s.conn.Read(buf.b[:])
-	if n > 0 {
-		buf.n = n
-		return buf, nil
+	for {
+		n, err := s.conn.Read(buf.b[:])
+		switch {
+		case n > 0:
+			buf.n = n
+			return buf, nil
+		case err != nil:
+			readBuffers.Put(buf)
+			return nil, err
+		}
 	}
-	readBuffers.Put(buf)
-	return nil, err
 }
 
 func (s *stream) pause() error {
