@@ -40,7 +40,9 @@ func TestREADMECases(t *testing.T) {
 				t.Fatalf("the first block is %q, want bin/fairlead serve --config FILE", blocks[0][1])
 			}
 			n := startNodeFile(t, file, "FAIRLEAD_LOG_FORMAT=json", "FAIRLEAD_LISTEN_PUBLIC=127.0.0.1:0", "FAIRLEAD_LISTEN_INTERNAL=127.0.0.1:0")
-			script := strings.NewReplacer("bin/fairlead", programs.fairlead, "127.0.0.1:8000", n.public, "/tmp/", t.TempDir()+"/").Replace(blocks[1][1])
+			script := strings.NewReplacer("bin/fairlead", programs.fairlead, "127.0.0.1:8000", n.public, "/tmp/", t.TempDir()+"/",
+				"sleep 1", "sleep 3"). // a person waits a second for a client in the background; a busy machine may need more
+				Replace(blocks[1][1])
 
 			paste := exec.Command("bash", "-c", script+"wait\n")
 			paste.Dir = repository
