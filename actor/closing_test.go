@@ -22,11 +22,15 @@ func TestPeerCloses(t *testing.T) {
 		{"a code and a reason", code(1001, "tab closed"), code(1001, ""), Closure{1001, "tab closed", true}},
 		{"a code of the application", code(4999, ""), code(4999, ""), Closure{4999, "", true}},
 		{"no code", "", "", Closure{CloseNoStatus, "", true}},
-		{"a code that is not for the wire", code(1005, ""), code(1002, "a close frame with a status code that is not for the wire"),
-			Closure{1002, "a close frame with a status code that is not for the wire", false}},
+		{
+			"a code that is not for the wire", code(1005, ""), code(1002, "a close frame with a status code that is not for the wire"),
+			Closure{1002, "a close frame with a status code that is not for the wire", false},
+		},
 		{"half a code", "\x03", code(1002, "a close frame with half a status code"), Closure{1002, "a close frame with half a status code", false}},
-		{"a reason that is not UTF-8", code(1000, "\xff"), code(1007, "a close frame whose reason is not UTF-8"),
-			Closure{1007, "a close frame whose reason is not UTF-8", false}},
+		{
+			"a reason that is not UTF-8", code(1000, "\xff"), code(1007, "a close frame whose reason is not UTF-8"),
+			Closure{1007, "a close frame whose reason is not UTF-8", false},
+		},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			before := n.value("fairlead_closes_total", "")
@@ -284,7 +288,12 @@ func TestPanics(t *testing.T) {
 		}},
 		{"Do", script{}, func(c *client) { c.actor.Do(func(*Actor) { boom() }) }},
 		{"Do with nil", script{}, func(c *client) { c.actor.Do(nil) }},
-		{"Message that has sent", script{message: func(a *Actor, m Message) { a.Join(g, nil); boom() }}, func(c *client) { c.send(begin, "x"); c.send(contin, "y") }},
+		{"Message that has joined", script{message: func(a *Actor, _ Message) {
+			if err := a.Join(mustGroup(t, "other"), nil); err != nil {
+				t.Error(err)
+			}
+			boom()
+		}}, func(c *client) { c.write(frames(masked(begin, "x"), masked(contin, "y"))) }},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			c := n.connect(Birth{Handler: tc.handler, Groups: []session.Group{g}})

@@ -103,7 +103,7 @@ func FuzzReader(f *testing.F) {
 			want.half = false
 		}
 		for name, size := range map[string]func() int{"whole": whole, "byte by byte": bytewise, "in pieces": sizes(cuts)} {
-			got := read(t, testLimit, data, size)
+			got := read(t, data, size)
 			if !got.equal(want) {
 				t.Errorf("%s: %+v, want %+v", name, got, want)
 			}

@@ -25,9 +25,9 @@ func (f found) equal(g found) bool {
 }
 
 // read gives data to a new reader in pieces of the sizes that size returns, at least one byte each.
-func read(t testing.TB, limit int, data []byte, size func() int) (f found) {
+func read(t testing.TB, data []byte, size func() int) (f found) {
 	t.Helper()
-	r := newReader(limit)
+	r := newReader(testLimit)
 	defer r.free()
 	data = slices.Clone(data) // it is unmasked in place
 	for len(data) > 0 {
@@ -43,8 +43,8 @@ func read(t testing.TB, limit int, data []byte, size func() int) (f found) {
 				t.Fatalf("next left %d of %d bytes and wants more", len(piece)-n, len(piece))
 			}
 			piece = piece[n:]
-			if c := cap(r.message); c > 2*limit+keptMessage {
-				t.Fatalf("the reader holds %d bytes, and a message may have %d", c, limit)
+			if c := cap(r.message); c > 2*testLimit+keptMessage {
+				t.Fatalf("the reader holds %d bytes, and a message may have %d", c, testLimit)
 			}
 			if err != nil {
 				var v *violationError
@@ -101,8 +101,10 @@ var readerCases = []struct {
 	{name: "nothing"},
 	{name: "text", in: masked(text, "Hello"), want: []string{"text:Hello"}},
 	{name: "binary", in: masked(bin, "\xff\x00"), want: []string{"binary:\xff\x00"}},
-	{name: "empty frames", in: frames(masked(text, ""), masked(bin, ""), masked(ping, ""), masked(pong, ""), masked(closeBit, "")),
-		want: []string{"text:", "binary:", "ping:", "pong:", "close:"}},
+	{
+		name: "empty frames", in: frames(masked(text, ""), masked(bin, ""), masked(ping, ""), masked(pong, ""), masked(closeBit, "")),
+		want: []string{"text:", "binary:", "ping:", "pong:", "close:"},
+	},
 	{name: "125 bytes", in: masked(text, strings.Repeat("a", 125)), want: []string{"text:" + strings.Repeat("a", 125)}},
 	{name: "126 bytes", in: masked(text, strings.Repeat("a", 126)), want: []string{"text:" + strings.Repeat("a", 126)}},
 	{name: "as long as it may be", in: masked(text, strings.Repeat("a", testLimit)), want: []string{"text:" + strings.Repeat("a", testLimit)}},
@@ -116,14 +118,20 @@ var readerCases = []struct {
 	{name: "binary fragments", in: frames(masked(beginBin, "\xff"), masked(contin, "\xfe")), want: []string{"binary:\xff\xfe"}},
 	{name: "empty fragments", in: frames(masked(begin, ""), masked(contBegin, ""), masked(contin, "")), want: []string{"text:"}},
 	{name: "half a fragmented message", in: masked(begin, "a"), half: true},
-	{name: "control frames between fragments", in: frames(masked(begin, "a"), masked(ping, "1"), masked(contBegin, "b"), masked(pong, ""),
-		masked(ping, strings.Repeat("2", 125)), masked(contin, "c"), masked(closeBit, code(1000, "x"))),
-		want: []string{"ping:1", "pong:", "ping:" + strings.Repeat("2", 125), "text:abc", "close:\x03\xe8x"}},
+	{
+		name: "control frames between fragments", in: frames(masked(begin, "a"), masked(ping, "1"), masked(contBegin, "b"), masked(pong, ""),
+			masked(ping, strings.Repeat("2", 125)), masked(contin, "c"), masked(closeBit, code(1000, "x"))),
+		want: []string{"ping:1", "pong:", "ping:" + strings.Repeat("2", 125), "text:abc", "close:\x03\xe8x"},
+	},
 	{name: "a close inside a fragmented message", in: frames(masked(begin, "a"), masked(closeBit, "")), want: []string{"close:"}, half: true},
-	{name: "two messages of fragments", in: frames(masked(begin, "a"), masked(contin, "b"), masked(beginBin, "\xff"), masked(contin, "d")),
-		want: []string{"text:ab", "binary:\xffd"}},
-	{name: "a character over two fragments", in: frames(masked(begin, "\xe2\x82"), masked(ping, "\xff"), masked(contin, "\xac")),
-		want: []string{"ping:\xff", "text:€"}},
+	{
+		name: "two messages of fragments", in: frames(masked(begin, "a"), masked(contin, "b"), masked(beginBin, "\xff"), masked(contin, "d")),
+		want: []string{"text:ab", "binary:\xffd"},
+	},
+	{
+		name: "a character over two fragments", in: frames(masked(begin, "\xe2\x82"), masked(ping, "\xff"), masked(contin, "\xac")),
+		want: []string{"ping:\xff", "text:€"},
+	},
 	{name: "a character over four fragments", in: frames(masked(begin, "\xf0"), masked(contBegin, "\x9f"), masked(contBegin, "\x9a"),
 		masked(contin, "\xa2")), want: []string{"text:🚢"}},
 
@@ -147,19 +155,27 @@ var readerCases = []struct {
 	{name: "all bits of the length", in: head(bin, 64, 1<<64-1), code: 1002},
 	{name: "a continuation of nothing", in: head(contin, 7, 0), code: 1002},
 	{name: "a continuation after a message", in: frames(masked(text, "a"), head(contBegin, 7, 1)), want: []string{"text:a"}, code: 1002},
-	{name: "a continuation after the last fragment", in: frames(masked(begin, "a"), masked(contin, "b"), head(contin, 7, 1)),
-		want: []string{"text:ab"}, code: 1002},
+	{
+		name: "a continuation after the last fragment", in: frames(masked(begin, "a"), masked(contin, "b"), head(contin, 7, 1)),
+		want: []string{"text:ab"}, code: 1002,
+	},
 	{name: "a new message in a fragmented one", in: frames(masked(begin, "a"), head(text, 7, 1)), code: 1002},
-	{name: "a new binary message in a fragmented text", in: frames(masked(begin, "a"), masked(ping, ""), head(beginBin, 7, 1)),
-		want: []string{"ping:"}, code: 1002},
+	{
+		name: "a new binary message in a fragmented text", in: frames(masked(begin, "a"), masked(ping, ""), head(beginBin, 7, 1)),
+		want: []string{"ping:"}, code: 1002,
+	},
 
 	{name: "too big", in: head(text, 16, testLimit+1), code: 1009},
 	{name: "much too big", in: head(bin, 64, 1<<63-1), code: 1009},
 	{name: "too big in fragments", in: frames(masked(begin, strings.Repeat("a", testLimit-2)), masked(contBegin, "b"), head(contin, 7, 2)), code: 1009},
-	{name: "the next fragment is empty", in: frames(masked(begin, strings.Repeat("a", testLimit)), masked(contin, "")),
-		want: []string{"text:" + strings.Repeat("a", testLimit)}},
-	{name: "the limit is for each message", in: frames(masked(begin, strings.Repeat("a", 600)), masked(contin, "b"), masked(bin, strings.Repeat("c", 600))),
-		want: []string{"text:" + strings.Repeat("a", 600) + "b", "binary:" + strings.Repeat("c", 600)}},
+	{
+		name: "the next fragment is empty", in: frames(masked(begin, strings.Repeat("a", testLimit)), masked(contin, "")),
+		want: []string{"text:" + strings.Repeat("a", testLimit)},
+	},
+	{
+		name: "the limit is for each message", in: frames(masked(begin, strings.Repeat("a", 600)), masked(contin, "b"), masked(bin, strings.Repeat("c", 600))),
+		want: []string{"text:" + strings.Repeat("a", 600) + "b", "binary:" + strings.Repeat("c", 600)},
+	},
 
 	{name: "not UTF-8", in: masked(text, "a\xff"), code: 1007},
 	{name: "not UTF-8 in the middle of a frame", in: append(head(text, 7, 100), masked(text, "ab\x80")[6:]...), code: 1007},
@@ -178,21 +194,21 @@ func TestReader(t *testing.T) {
 	for _, tc := range readerCases {
 		t.Run(tc.name, func(t *testing.T) {
 			want := found{tc.want, tc.code, tc.half}
-			if got := read(t, testLimit, tc.in, whole); !got.equal(want) {
+			if got := read(t, tc.in, whole); !got.equal(want) {
 				t.Errorf("whole: %+v, want %+v", got, want)
 			}
-			if got := read(t, testLimit, tc.in, bytewise); !got.equal(want) {
+			if got := read(t, tc.in, bytewise); !got.equal(want) {
 				t.Errorf("byte by byte: %+v, want %+v", got, want)
 			}
 			for seed := range uint64(30) {
 				random := rand.New(rand.NewPCG(seed, 1))
 				size := func() int { return 1 + random.IntN(1+random.IntN(40)) }
-				if got := read(t, testLimit, tc.in, size); !got.equal(want) {
+				if got := read(t, tc.in, size); !got.equal(want) {
 					t.Fatalf("split with seed %d: %+v, want %+v", seed, got, want)
 				}
 			}
 			if tc.code != 0 {
-				if got := read(t, testLimit, tc.in[:len(tc.in)-1], whole); got.code != 0 || !slices.Equal(got.events, tc.want) {
+				if got := read(t, tc.in[:len(tc.in)-1], whole); got.code != 0 || !slices.Equal(got.events, tc.want) {
 					t.Errorf("one byte less: %+v; the fault is in the last byte alone", got)
 				}
 			}

@@ -292,6 +292,10 @@ func TestAnyGoroutine(t *testing.T) {
 	n := newNode(t, Config{})
 	alice := &session.Identity{Subject: "1", Source: "test"}
 	c := n.connect(Birth{Identity: alice, Handler: Echo})
+	var groups []session.Group
+	for i := range 8 {
+		groups = append(groups, mustGroup(t, fmt.Sprint("g", i)))
+	}
 	var ran int // no lock: the race detector says that the functions run on one goroutine
 	var wg sync.WaitGroup
 	for i := range 8 {
@@ -299,8 +303,9 @@ func TestAnyGoroutine(t *testing.T) {
 			for range 100 {
 				if !c.actor.Do(func(a *Actor) {
 					ran++
-					a.Join(mustGroup(t, fmt.Sprint("g", i)), nil)
-					a.Leave(mustGroup(t, fmt.Sprint("g", i)))
+					if err := a.Join(groups[i], nil); err != nil || !a.Leave(groups[i]) {
+						t.Errorf("Join = %v, or Leave finds no membership", err)
+					}
 				}) {
 					t.Error("Do says that the connection has ended")
 				}

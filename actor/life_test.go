@@ -91,8 +91,10 @@ func TestGreet(t *testing.T) {
 		identity *session.Identity
 		want     string
 	}{
-		{&session.Identity{Subject: "7", Name: `zoë "<z>"`, Source: "jwt", Expires: expires},
-			fmt.Sprintf(`{"subject":"7","name":"zoë \"\u003cz\u003e\"","source":"jwt","anonymous":false,"expires":%q}`, expires.UTC().Format(time.RFC3339))},
+		{
+			&session.Identity{Subject: "7", Name: `zoë "<z>"`, Source: "jwt", Expires: expires},
+			fmt.Sprintf(`{"subject":"7","name":"zoë \"\u003cz\u003e\"","source":"jwt","anonymous":false,"expires":%q}`, expires.UTC().Format(time.RFC3339)),
+		},
 		{session.Anonymous(), `{"subject":"","name":"","source":"anonymous","anonymous":true,"expires":null}`},
 	} {
 		handler := script{open: func(a *Actor) {

@@ -47,7 +47,7 @@ func TestNewRefuses(t *testing.T) {
 	}
 	// Two nodes cannot share a registry; the one that fails leaves nothing in it.
 	taken := prometheus.NewRegistry()
-	taken.MustRegister(prometheus.NewCounter(prometheus.CounterOpts{Name: "fairlead_outbox_bytes", Help: "Taken."}))
+	taken.MustRegister(prometheus.NewGauge(prometheus.GaugeOpts{Name: "fairlead_outbox_bytes", Help: "Taken."}))
 	full.Registerer = taken
 	if _, err := New(full); err == nil {
 		t.Error("New with a registry that has such a metric gives no error")
