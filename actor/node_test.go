@@ -21,7 +21,7 @@ import (
 )
 
 // patience is how long a test waits for what must happen.
-const patience = 5 * time.Second
+const patience = 15 * time.Second
 
 // response is what stands for the 101 response: an actor does not look into it.
 const response = "HTTP/1.1 101 Switching Protocols\r\n\r\n"

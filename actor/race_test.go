@@ -232,6 +232,46 @@ func TestCloseDuringPartialWrite(t *testing.T) {
 	eventually(t, "only the bystanders are left", func() bool { return n.Len() == 2 })
 }
 
+// Whoever still sends to an actor that has ended writes into nobody's descriptor: not into that of the next connection, which
+// has the same number.
+func TestNothingIsWrittenBehindTheEnd(t *testing.T) {
+	n := newNode(t, Config{OutboxBytes: 64 << 10})
+	for i := range races() {
+		c := n.connect(Birth{})
+		var stop atomic.Bool
+		var wg sync.WaitGroup
+		for range 2 {
+			wg.Go(func() {
+				for !stop.Load() {
+					c.actor.Send(Message{Payload: []byte("poison")})
+				}
+			})
+		}
+		switch i % 4 {
+		case 0:
+			c.Conn.(*net.TCPConn).SetLinger(0)
+			c.Conn.Close()
+		case 1:
+			c.actor.Close(CloseForbidden, "")
+			c.Conn.Close()
+		case 2:
+			c.actor.post(cut{CloseAbnormal, "cut", slowNone})
+		case 3: // it does not read
+		}
+		c.ended()
+		c.Conn.Close()
+		for k := range 3 {
+			d := n.connect(Birth{Handler: Echo})
+			d.send(text, fmt.Sprint(i, k))
+			d.want(text, fmt.Sprint(i, k))
+			d.send(closeBit, code(1000, ""))
+			d.wantClose(1000)
+		}
+		stop.Store(true)
+		wg.Wait()
+	}
+}
+
 // The end of the node in the middle of partial writes, of closings and of openings.
 func TestNodeEndsDuringPartialWrites(t *testing.T) {
 	for i := range races() / 20 {
