@@ -46,7 +46,11 @@ func (l *link) comesUp(nc *nats.Conn) {
 	if again {
 		l.metrics.reconnects.Inc()
 	}
-	l.log.Info("bus: connected to NATS", "again", again, "server", nc.ConnectedServerName(), "url", nc.ConnectedUrlRedacted())
+	url := nc.ConnectedUrlRedacted()
+	if l.dialer.inside { // nats.go names its default, where nobody listens
+		url = "in this process"
+	}
+	l.log.Info("bus: connected to NATS", "again", again, "server", nc.ConnectedServerName(), "url", url)
 	l.kick()
 }
 
@@ -177,7 +181,8 @@ func (c strictConn) Write(p []byte) (int, error) {
 // a server did not greet in time. It implements nats.CustomDialer and nats.InProcessConnProvider.
 type dialer struct {
 	// Fixed after newDialer.
-	dial func(network, address string) (net.Conn, error)
+	dial   func(network, address string) (net.Conn, error)
+	inside bool // the server is in this process
 
 	// Guarded by mu.
 	mu   sync.Mutex
@@ -189,7 +194,7 @@ func newDialer(e *Embedded) *dialer {
 	if e == nil {
 		return &dialer{dial: (&net.Dialer{Timeout: connectTimeout}).Dial}
 	}
-	return &dialer{dial: func(string, string) (net.Conn, error) { return e.server.InProcessConn() }}
+	return &dialer{inside: true, dial: func(string, string) (net.Conn, error) { return e.server.InProcessConn() }}
 }
 
 // Dial implements nats.CustomDialer.
