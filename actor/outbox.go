@@ -20,7 +20,8 @@ type outbox struct {
 	held    bool     // before the 101 response is out: nothing is written
 	partial []byte   // the rest of what is on the wire in part: before all else
 	pong    []byte   // the newest pong; older ones need no answer (RFC 6455 section 5.5.3)
-	frames  [][]byte // data, and pings
+	ping    []byte   // a ping: a client that is slow, and reads, is to answer it in time
+	frames  [][]byte // data
 	next    int      // the first of frames that is not taken
 	last    []byte   // the close frame: after all else
 	fin     bool     // close our half of the connection after all else
@@ -56,6 +57,9 @@ func (o *outbox) take(scratch []byte) (p []byte, n int) {
 		return p, cost(p)
 	case o.pong != nil:
 		p, o.pong = o.pong, nil
+		return p, cost(p)
+	case o.ping != nil:
+		p, o.ping = o.ping, nil
 		return p, cost(p)
 	case o.next == len(o.frames):
 		o.frames, o.next = o.frames[:0], 0
@@ -184,6 +188,32 @@ func (a *Actor) sendPong(payload []byte) {
 	}
 }
 
+// sendPing asks the peer for a sign of life, before data that waits.
+func (a *Actor) sendPing() {
+	a.mu.Lock()
+	wake, ok := false, !a.shut
+	switch {
+	case !ok:
+	case a.out == nil:
+		wake, ok = a.sendLocked(pingFrame)
+	case a.out.ping == nil:
+		a.queuedLocked(cost(pingFrame))
+		a.out.ping = pingFrame
+	default: // the last one waits still
+		ok = false
+	}
+	if ok {
+		a.sent.bytes += uint64(len(pingFrame))
+	}
+	a.mu.Unlock()
+	if wake {
+		a.conn.interrupt()
+	}
+	if ok {
+		a.system.metrics.sent(a.number, 0, len(pingFrame))
+	}
+}
+
 // sendClose writes or queues the close frame, the last of all. urgent drops the data that waits. fin closes our half of
 // the connection behind it. After it nothing is sent.
 func (a *Actor) sendClose(frame []byte, urgent, fin bool) {
@@ -289,6 +319,10 @@ func (a *Actor) writeOutbox() {
 			wake = a.cutLocked(cut{CloseAbnormal, "writing failed", slowNone})
 		default:
 			a.queuedLocked(-n)
+			if a.out.bytes > 0 {
+				// There was no room, and now there is: the peer lives, however long a ping stands behind data on its side.
+				a.heard.Store(a.system.clock.Load())
+			}
 		}
 		a.mu.Unlock()
 		if wake {

@@ -21,15 +21,19 @@ func (s *System) sweep() {
 	tick := time.NewTicker(sweepTick)
 	defer tick.Stop()
 	var due []*Actor
+	var offset int64 // of the wall clock, at the last tick
 	for {
 		select {
 		case <-s.stop:
 			return
 		case <-tick.C:
 		}
-		now := time.Now().UnixMilli()
+		now := s.now()
 		s.clock.Store(now)
-		due = s.collect(due[:0], now)
+		last := offset
+		offset = time.Now().UnixMilli() - now
+		stepped := max(offset-last, last-offset) > sweepTick.Milliseconds()
+		due = s.collect(due[:0], now, stepped)
 		for _, a := range due {
 			s.schedule(a, a.check(now))
 		}
@@ -37,12 +41,16 @@ func (s *System) sweep() {
 	}
 }
 
-// collect appends the actors that are due.
-func (s *System) collect(due []*Actor, now int64) []*Actor {
+// now returns Unix milliseconds by a clock that nobody sets: the wall clock when the System was made, and what has passed
+// since. By the wall clock, a step of an hour would keep pings away for an hour, or cut everyone who owes a pong.
+func (s *System) now() int64 { return s.began.UnixMilli() + time.Since(s.began).Milliseconds() }
+
+// collect appends the actors that are due, or all that have a time when the wall clock was set: credentials go by it.
+func (s *System) collect(due []*Actor, now int64, all bool) []*Actor {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for i, t := range s.due {
-		if t <= now {
+		if t <= now || all && t != never64 {
 			due = append(due, s.actors[i])
 		}
 	}
@@ -61,13 +69,13 @@ func (s *System) schedule(a *Actor, at int64) {
 // firstDue spreads the first pings of connections that came at the same time.
 func (s *System) firstDue(a *Actor, now int64) int64 {
 	interval := s.config.PingInterval.Milliseconds()
-	return a.soonest(now + interval/2 + rand.Int64N(interval/2+1)) //nolint:gosec // not a secret
+	return a.soonest(now, now+interval/2+rand.Int64N(interval/2+1)) //nolint:gosec // not a secret
 }
 
 // soonest returns at, or when the credential expires if that is sooner.
-func (a *Actor) soonest(at int64) int64 {
+func (a *Actor) soonest(now, at int64) int64 {
 	if a.expires != 0 && !a.expired {
-		return min(at, a.expires)
+		return min(at, now+a.expires-time.Now().UnixMilli())
 	}
 	return at
 }
@@ -75,7 +83,7 @@ func (a *Actor) soonest(at int64) int64 {
 // check is called by the sweeper when the actor is due. It returns when it is due again.
 func (a *Actor) check(now int64) int64 {
 	c := &a.system.config
-	if a.expires != 0 && now >= a.expires && !a.expired {
+	if a.expires != 0 && time.Now().UnixMilli() >= a.expires && !a.expired {
 		a.expired = true
 		a.post(closing{CloseUnauthenticated, "the credential has expired"})
 	}
@@ -96,15 +104,15 @@ func (a *Actor) check(now int64) int64 {
 			a.post(cut{CloseAbnormal, "the peer does not answer pings", slowNone})
 			return never64
 		default:
-			return a.soonest(deadline)
+			return a.soonest(now, deadline)
 		}
 	}
 	if next := heard + c.PingInterval.Milliseconds(); now < next {
-		return a.soonest(next)
+		return a.soonest(now, next)
 	}
 	a.pinged = now
-	a.send(pingFrame, 0)
-	return a.soonest(now + c.PongTimeout.Milliseconds())
+	a.sendPing()
+	return a.soonest(now, now+c.PongTimeout.Milliseconds())
 }
 
 // pingFrame is a ping without payload. It is shared and never changed.

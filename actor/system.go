@@ -68,12 +68,13 @@ type System struct {
 	// Fixed after New.
 	config  Config
 	metrics *metrics
+	began   time.Time
 	stop    chan struct{} // closed: the sweeper ends
 	swept   chan struct{} // closed: it has ended
 
 	running sync.WaitGroup // actors, and their temporary writers
 	last    atomic.Uint64  // the number of the newest session
-	clock   atomic.Int64   // Unix milliseconds, of the sweeper's last tick
+	clock   atomic.Int64   // now(), at the sweeper's last tick
 
 	// Guarded by mu.
 	mu       sync.Mutex
@@ -103,12 +104,12 @@ func New(c Config) (*System, error) {
 	c.PongTimeout = cmp.Or(c.PongTimeout, 20*time.Second)
 	c.CloseTimeout = cmp.Or(c.CloseTimeout, 5*time.Second)
 	c.Logger = cmp.Or(c.Logger, slog.Default())
-	s := &System{config: c, stop: make(chan struct{}), swept: make(chan struct{})}
+	s := &System{config: c, began: time.Now(), stop: make(chan struct{}), swept: make(chan struct{})}
 	var err error
 	if s.metrics, err = newMetrics(c.Registerer, s.Len); err != nil {
 		return nil, fmt.Errorf("actor: %w", err)
 	}
-	s.clock.Store(time.Now().UnixMilli())
+	s.clock.Store(s.now())
 	go s.sweep()
 	return s, nil
 }
@@ -149,7 +150,7 @@ func (s *System) Open(ctx context.Context, conn net.Conn, b Birth) error {
 		return err
 	}
 	now := time.Now()
-	a.heard.Store(now.UnixMilli())
+	a.heard.Store(s.now())
 	err := a.decide(ctx, now, session.Opened{
 		Identity: b.Identity, Route: b.Route, Protocol: "raw", Remote: session.TruncateAddr(b.Remote), Groups: b.Groups,
 	})
@@ -168,7 +169,7 @@ func (s *System) Open(ctx context.Context, conn net.Conn, b Birth) error {
 	} else {
 		go a.run()
 	}
-	s.schedule(a, s.firstDue(a, now.UnixMilli()))
+	s.schedule(a, s.firstDue(a, s.now()))
 	return nil
 }
 
