@@ -249,6 +249,7 @@ func TestJWTClaims(t *testing.T) {
 		{name: "exp beyond float", payload: `{"exp":1e999,"user_id":1}`, reason: ReasonBadClaims},
 		{name: "exp long ago", payload: `{"exp":-1e300,"user_id":1}`, reason: ReasonBadClaims},
 		{name: "exp before 1970", payload: `{"exp":-5,"user_id":1}`, reason: ReasonExpired},
+		{name: "iat before the year 0", payload: `{` + exp + `"iat":-70000000000,"user_id":1}`, reason: ReasonBadClaims},
 		{name: "iat string", payload: `{` + exp + `"iat":"1","user_id":1}`, reason: ReasonBadClaims},
 		{name: "nbf string", payload: `{` + exp + `"nbf":"1","user_id":1}`, reason: ReasonBadClaims},
 		{name: "iat one second ahead", payload: `{` + exp + `"iat":1795521601,"user_id":1}`, reason: ReasonNotYetValid},

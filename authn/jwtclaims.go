@@ -125,6 +125,9 @@ func (e *claimError) Error() string { return "claim " + strconv.Quote(e.claim) +
 // maxYear9999 is the last second that RFC 3339, and so the journal, can write. What is beyond is a time in milliseconds.
 const maxYear9999 = 253402300799
 
+// minYear0 is the first second that it can write.
+const minYear0 = -62167219200
+
 // date reads a NumericDate into t: a JSON number, whole or not, of seconds (RFC 7519 section 2). Digits in quotes are none.
 // It returns t, or nil where the claim is absent.
 func (c *claims) date(t *jwt.NumericDate, name string) (*jwt.NumericDate, error) {
@@ -136,8 +139,10 @@ func (c *claims) date(t *jwt.NumericDate, name string) (*jwt.NumericDate, error)
 	switch {
 	case err != nil: // JSON was checked before, so it is a string, null or something with parts
 		return nil, &claimError{name, "is not a number"}
-	case math.Abs(f) > maxYear9999:
+	case f > maxYear9999:
 		return nil, &claimError{name, "is beyond the year 9999: are they milliseconds?"}
+	case f < minYear0:
+		return nil, &claimError{name, "is before the year 0"}
 	}
 	sec, frac := math.Modf(f)
 	t.Time = time.Unix(int64(sec), int64(frac*1e9)).UTC()

@@ -77,7 +77,7 @@ func devGuide(c *config.Config, program, public, internal, natsURL string) (stri
 	}
 	publish := "--dev"
 	if natsURL != "nats://"+devNATS {
-		publish = "--nats-url " + natsURL
+		publish = "--nats-url " + shellQuote(withoutUser(natsURL)) // a password is not for the screen
 	}
 	command, ws := startedAs(program), "ws://"+public+"/ws/demo"
 	lines := []string{
