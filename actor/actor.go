@@ -44,6 +44,7 @@ type Actor struct {
 	// Guarded by mu.
 	mu    sync.Mutex
 	shut  bool    // the last frame is sent or queued
+	muted bool    // no more messages: the credential has expired
 	dead  bool    // the connection is given up: nothing touches it but the actor, which ends
 	ended bool    // the actor has ended
 	out   *outbox // nil: the socket has taken everything
@@ -87,6 +88,7 @@ type Actor struct {
 // backlog is what a client said and the bus has not taken.
 type backlog struct {
 	messages []bus.Message // published
+	bytes    int           // what has gone into messages
 	rest     []byte        // read, not taken apart yet
 }
 
@@ -266,10 +268,16 @@ func (a *Actor) offer(m bus.Message) {
 	switch {
 	case a.phase != phaseOpen:
 		a.system.metrics.unpublished.Inc()
-	case a.backlog != nil:
+	case a.backlog == nil && a.taken(m):
+	case a.backlog == nil:
+		a.backlog = &backlog{messages: []bus.Message{m}, bytes: len(m.Payload)}
+	case a.backlog.bytes+len(m.Payload) > a.system.config.OutboxBytes:
+		// A Handler that says more than the bus takes: its client is not read meanwhile.
+		a.system.metrics.unpublished.Inc()
+		a.startClose(CloseTryAgainLater, "the bus does not take what this connection publishes")
+	default:
 		a.backlog.messages = append(a.backlog.messages, m)
-	case !a.taken(m):
-		a.backlog = &backlog{messages: []bus.Message{m}}
+		a.backlog.bytes += len(m.Payload) + frameOverhead
 	}
 }
 

@@ -119,7 +119,7 @@ func (a *Actor) Deliver(b *bus.Batch) bool {
 // reports false if p will not be sent: the connection is closing, or this very call found it too slow.
 func (a *Actor) send(p []byte, messages int) bool {
 	a.mu.Lock()
-	if a.shut {
+	if a.shut || a.muted {
 		a.mu.Unlock()
 		return false
 	}

@@ -85,6 +85,7 @@ func (a *Actor) check(now int64) int64 {
 	c := &a.system.config
 	if a.expires != 0 && time.Now().UnixMilli() >= a.expires && !a.expired {
 		a.expired = true
+		a.mute() // the actor closes as soon as its Handler lets it; until then nothing more is heard
 		a.post(closing{CloseUnauthenticated, "the credential has expired"})
 	}
 	heard := a.heard.Load()
@@ -113,6 +114,13 @@ func (a *Actor) check(now int64) int64 {
 	a.pinged = now
 	a.sendPing()
 	return a.soonest(now, now+c.PongTimeout.Milliseconds())
+}
+
+// mute stops all messages to the client.
+func (a *Actor) mute() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.muted = true
 }
 
 // pingFrame is a ping without payload. It is shared and never changed.
