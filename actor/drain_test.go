@@ -3,7 +3,9 @@ package actor
 import (
 	"context"
 	"errors"
+	"io"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -174,4 +176,50 @@ func TestDrainOverTCP(t *testing.T) {
 		t.Errorf("Drain = %v", err)
 	}
 	wg.Wait()
+}
+
+// Connections that are opened while the node ends are taken and ended, or refused and the caller's: never in between.
+func TestOpenRacesClose(t *testing.T) {
+	for i := range races() / 20 {
+		n := newNode(t, Config{})
+		birth := Birth{Identity: session.Anonymous(), Handler: Broadcast, Groups: []session.Group{mustGroup(t, "g")}, Pending: masked(text, "x")}
+		var wg sync.WaitGroup
+		var taken, refused atomic.Int32
+		for range 8 {
+			wg.Go(func() {
+				for refused.Load() == 0 {
+					ours, theirs := n.pair()
+					switch err := n.Open(context.Background(), ours, birth); {
+					case err == nil:
+						taken.Add(1)
+					case errors.Is(err, ErrDraining):
+						refused.Add(1)
+						if _, err := ours.Write([]byte("503")); err != nil {
+							t.Errorf("the caller cannot answer: %v", err)
+						}
+						ours.Close()
+						if b, err := io.ReadAll(theirs); err != nil || string(b) != "503" {
+							t.Errorf("the client reads %q, %v", b, err)
+						}
+					default:
+						t.Errorf("Open = %v", err)
+					}
+					theirs.Close()
+				}
+			})
+		}
+		if i%2 == 0 {
+			eventually(t, "some are open", func() bool { return taken.Load() > 0 })
+		}
+		if err := n.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if n.Len() != 0 {
+			t.Errorf("%d connections are left behind Close", n.Len())
+		}
+		wg.Wait()
+		if opened, closed := n.count(); opened != int(taken.Load()) || closed != opened {
+			t.Errorf("%d are taken, the journal has %d opened and %d closed", taken.Load(), opened, closed)
+		}
+	}
 }

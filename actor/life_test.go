@@ -82,6 +82,19 @@ func TestIgnore(t *testing.T) {
 	}
 }
 
+// A ping is answered at once, also in the middle of a message.
+func TestPingInAMessage(t *testing.T) {
+	n := newNode(t, Config{})
+	c := n.connect(Birth{Handler: Echo})
+	c.send(begin, "one ")
+	c.send(ping, "1")
+	c.want(pong, "1")
+	c.write(frames(masked(contBegin, "message "), masked(ping, "2"), masked(contin, "of three")[:6]))
+	c.want(pong, "2")
+	c.write(masked(contin, "of three")[6:])
+	c.want(text, "one message of three")
+}
+
 // The greeting is the first frame, before what the handler and the groups send meanwhile.
 func TestGreet(t *testing.T) {
 	n := newNode(t, Config{})

@@ -34,13 +34,13 @@ func newHeld(t rapid.TB, outboxBytes int) *Actor {
 
 // outboxModel is what an outbox must have in it.
 type outboxModel struct {
-	partial, pong, last string
-	data                []string
-	taken               int // cost of what the writer has
+	partial, pong, ping, last string
+	data                      []string
+	taken                     int // cost of what the writer has
 }
 
 func (m *outboxModel) cost() (n int) {
-	for _, s := range append(m.data, m.partial, m.pong, m.last) {
+	for _, s := range append(m.data, m.partial, m.pong, m.ping, m.last) {
 		if s != "" {
 			n += cost([]byte(s))
 		}
@@ -48,10 +48,10 @@ func (m *outboxModel) cost() (n int) {
 	return n + m.taken
 }
 
-// take returns what is to be written next: the rest of what is on the wire, a pong, as much data as one write holds, the
-// close frame.
+// take returns what is to be written next: the rest of what is on the wire, a pong, a ping, as much data as one write holds,
+// the close frame.
 func (m *outboxModel) take() (p string) {
-	for _, first := range []*string{&m.partial, &m.pong} {
+	for _, first := range []*string{&m.partial, &m.pong, &m.ping} {
 		if *first != "" {
 			p, *first = *first, ""
 			return p
@@ -107,6 +107,12 @@ func TestOutbox(t *testing.T) {
 				a.sendPong([]byte("ping"))
 				if !shut {
 					m.pong = string(appendFrame(nil, 10, []byte("ping")))
+				}
+			},
+			"ping": func(*rapid.T) {
+				a.sendPing()
+				if !shut {
+					m.ping = string(pingFrame)
 				}
 			},
 			"close": func(t *rapid.T) {
@@ -179,7 +185,7 @@ func TestOutboxRoom(t *testing.T) {
 	if c := cap(o.frames); c > 64 {
 		t.Errorf("a free outbox keeps room for %d frames", c)
 	}
-	if o = newOutbox(); o.bytes != 0 || len(o.frames) != 0 || o.next != 0 || o.partial != nil || o.pong != nil || o.last != nil || o.fin || o.held {
+	if o = newOutbox(); o.bytes != 0 || len(o.frames) != 0 || o.next != 0 || o.partial != nil || o.pong != nil || o.ping != nil || o.last != nil || o.fin || o.held {
 		t.Errorf("a new outbox is %+v", o)
 	}
 	if slices.ContainsFunc(o.frames[:cap(o.frames)], func(f []byte) bool { return f != nil }) {
