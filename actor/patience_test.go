@@ -6,8 +6,6 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/gobwas/ws"
-
 	"github.com/fairlead-ws/fairlead/session"
 )
 
@@ -26,15 +24,15 @@ func TestSlowReaderIsNotSilent(t *testing.T) {
 		}
 		got, pings := 0, 0
 		for got < messages {
-			f, err := ws.ReadFrame(c.r)
+			b0, _, err := c.next()
 			if err != nil {
 				t.Fatalf("after %d messages and %d pings: %v", got, pings, err)
 			}
-			switch f.Header.OpCode {
-			case ws.OpText:
+			switch b0 {
+			case text:
 				got++
 				time.Sleep(time.Second)
-			case ws.OpPing:
+			case ping:
 				pings++
 				if _, err := c.Write(masked(pong, "")); err != nil {
 					t.Fatal(err)
