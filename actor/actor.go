@@ -42,17 +42,17 @@ type Actor struct {
 	// What a delivery touches comes first, together: most of what one costs here is to fetch it from memory.
 
 	// Guarded by mu.
-	mu    sync.Mutex
-	shut  bool    // the last frame is sent or queued
-	muted bool    // no more messages: the credential has expired
-	dead  bool    // the connection is given up: nothing touches it but the actor, which ends
-	ended bool    // the actor has ended
-	out   *outbox // nil: the socket has taken everything
-	sent  counters
+	mu     sync.Mutex
+	shut   bool    // the last frame is sent or queued
+	muted  bool    // no more messages: the credential has expired
+	dead   bool    // the connection is given up: nothing touches it but the actor, which ends
+	ended  bool    // the actor has ended
+	direct int32   // fixed after Open, here for its size: 1 + the descriptor to write to without conn, 0: none
+	out    *outbox // nil: the socket has taken everything
+	sent   counters
 
 	// Fixed after Open.
 	system   *System
-	direct   int32 // 1 + the descriptor that can be written to without conn; 0: there is none
 	conn     transport
 	handler  Handler
 	identity *session.Identity

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"testing"
 	"time"
+	"unsafe"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
@@ -62,6 +63,13 @@ func TestDefaults(t *testing.T) {
 	if c.MaxConnections != 10_000 || c.MessageBytes != 64<<10 || c.OutboxBytes != 1<<20 || c.WriteTimeout != 10*time.Second ||
 		c.PingInterval != 25*time.Second || c.PongTimeout != 20*time.Second || c.CloseTimeout != 5*time.Second {
 		t.Errorf("the defaults are %+v", c)
+	}
+}
+
+// An idle connection is paid for by the actor's size class: the next one after 352 bytes is 384.
+func TestActorSize(t *testing.T) {
+	if size := unsafe.Sizeof(Actor{}); size > 352 {
+		t.Errorf("an Actor has %d bytes, want at most 352", size)
 	}
 }
 
