@@ -31,7 +31,7 @@ func (n *node) stalled(b Birth) *client {
 }
 
 // sockets returns how many of the clients' connections the kernel still has the server's end of.
-func sockets(t *testing.T, clients ...*client) (n int) {
+func sockets(t testing.TB, clients ...*client) (n int) {
 	t.Helper()
 	table, err := os.ReadFile("/proc/net/tcp")
 	if err != nil {
@@ -44,6 +44,21 @@ func sockets(t *testing.T, clients ...*client) (n int) {
 		}
 	}
 	return n
+}
+
+// wantReset reads to the end, which is a reset, and wants the kernel to have forgotten the server's end. It returns when
+// the reset was there: reading the kernel's table takes long where there are many sockets.
+func (c *client) wantReset() (at time.Time) {
+	c.t.Helper()
+	c.SetReadDeadline(time.Now().Add(patience))
+	if _, err := io.Copy(io.Discard, c.r); !errors.Is(err, syscall.ECONNRESET) {
+		c.t.Errorf("the client reads on until %v, want a reset", err)
+	}
+	at = time.Now()
+	if sockets(c.t, c) != 0 {
+		c.t.Error("the kernel still has the socket")
+	}
+	return at
 }
 
 // A client that does not read is cut off when its outbox is full: with 1013, at once, and its socket goes. Nobody waits for
@@ -66,9 +81,8 @@ func TestSlowReaderOutboxFull(t *testing.T) {
 			c.want(text, payload(sent))
 		}
 	}
-	gone := time.Now()
-	eventually(t, "its socket is gone", func() bool { return sockets(t, slow) == 0 })
-	if took := time.Since(gone); took > time.Second {
+	start := time.Now()
+	if took := slow.wantReset().Sub(start); took > time.Second {
 		t.Errorf("its socket was there for %v more", took)
 	}
 	if sent > 100 {
@@ -80,9 +94,6 @@ func TestSlowReaderOutboxFull(t *testing.T) {
 	n.wantClosed(slow, CloseTryAgainLater, "the client reads too slowly: its outbox is full")
 	if full, timeout := n.value("fairlead_slow_closes_total", "outbox_full"), n.value("fairlead_slow_closes_total", "write_timeout"); full != 1 || timeout != 0 {
 		t.Errorf("slow_closes = %v and %v, want 1 and 0", full, timeout)
-	}
-	if _, err := io.Copy(io.Discard, slow.r); !errors.Is(err, syscall.ECONNRESET) {
-		t.Errorf("the slow client reads on until %v, want a reset", err)
 	}
 	others[0].send(ping, "still here")
 	others[0].want(pong, "still here")
@@ -99,8 +110,7 @@ func TestSlowReaderWriteTimeout(t *testing.T) {
 	if took := time.Since(start); took < timeout || took > timeout+time.Second {
 		t.Errorf("it was cut off after %v, want %v", took, timeout)
 	}
-	eventually(t, "its socket is gone", func() bool { return sockets(t, slow) == 0 })
-	if took := time.Since(start); took > timeout+time.Second {
+	if took := slow.wantReset().Sub(start); took > timeout+time.Second {
 		t.Errorf("its socket was there for %v", took)
 	}
 	n.wantClosed(slow, CloseTryAgainLater, "the client reads too slowly: a write timed out")
