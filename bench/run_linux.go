@@ -136,19 +136,24 @@ func runTrials(ctx context.Context, c command, args []string, out, stderr io.Wri
 		Command: strings.Join(append([]string{"bench", c.name}, args...), " "), Time: began.UTC().Format(time.RFC3339),
 		Server: p.version(ctx), Machine: proc.ReadMachine(),
 	}
+	var failed error
 	for _, t := range runners {
-		figures, err := t.Run(ctx, p.bench())
-		if err != nil {
-			return err
+		var figures []report.Figure
+		if figures, failed = t.Run(ctx, p.bench()); failed != nil {
+			p.note(fmt.Sprintf("ended early: %v", failed))
+			break
 		}
 		r.Figures = append(r.Figures, figures...)
+	}
+	if failed != nil && len(r.Figures) == 0 {
+		return failed
 	}
 	r.Notes = p.notes
 	write := r.WriteText
 	if *asJSON {
 		write = r.WriteJSON
 	}
-	if err := write(out); err != nil {
+	if err := errors.Join(failed, write(out)); err != nil {
 		return err
 	}
 	if n := r.Missed(); n > 0 {

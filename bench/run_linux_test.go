@@ -9,8 +9,11 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/fairlead-ws/fairlead/bench/internal/report"
+	"github.com/fairlead-ws/fairlead/bench/internal/trial"
+	"github.com/fairlead-ws/fairlead/bench/internal/wire"
 )
 
 // bench runs a command line in this process.
@@ -121,6 +124,25 @@ func TestCommands(t *testing.T) {
 	}
 	if left, err := filepath.Glob(filepath.Join(os.Getenv("TMPDIR"), "*")); err != nil || len(left) > 0 {
 		t.Errorf("left behind: %q, %v", left, err)
+	}
+}
+
+// TestEndsEarly has the second trial of two fail: what the first has measured is reported all the same.
+func TestEndsEarly(t *testing.T) {
+	first := trial.Idle{Connections: 5, Wait: time.Millisecond, Via: wire.ViaHeader}
+	second := trial.Idle{Connections: 1 << 30, Wait: time.Millisecond, Via: wire.ViaHeader} // more than there are files
+	c := command{"two", "two trials", func(*flag.FlagSet) func() ([]runner, error) {
+		return func() ([]runner, error) { return []runner{first, second}, nil }
+	}}
+	var out, stderr bytes.Buffer
+	err := runTrials(t.Context(), c, []string{"-server", os.Args[0]}, &out, &stderr)
+	if err == nil || !strings.Contains(err.Error(), "open files") {
+		t.Fatalf("got %v", err)
+	}
+	for _, want := range []string{"resident bytes per connection", "note: ended early: "} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("no %q in\n%s", want, out.String())
+		}
 	}
 }
 
