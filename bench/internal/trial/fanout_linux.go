@@ -95,6 +95,9 @@ func (o Fanout) Run(ctx context.Context, b *Bench) (figures []report.Figure, err
 			ofServer, ofLoop, ratio = append(ofServer, server), append(ofLoop, plain), append(ratio, server/plain)
 		}
 	}
+	if err := settle(ctx, s.server.PID); err != nil { // it may count a delivery later than the client has it
+		return nil, err
+	}
 	after, err := s.server.Metrics(ctx)
 	if err != nil {
 		return nil, err

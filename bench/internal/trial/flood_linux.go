@@ -59,6 +59,9 @@ func (o Flood) Run(ctx context.Context, b *Bench) (figures []report.Figure, err 
 			rate = append(rate, float64(got.Received)/got.Elapsed.Seconds())
 		}
 	}
+	if err := settle(ctx, s.server.PID); err != nil { // it may count a delivery later than the client has it
+		return nil, err
+	}
 	after, err := s.server.Metrics(ctx)
 	if err != nil {
 		return nil, err
