@@ -140,15 +140,16 @@ func TestFlood(t *testing.T) {
 }
 
 func TestStall(t *testing.T) {
-	r := newRig(t, peer.Config{WriteTimeout: 300 * time.Millisecond})
+	const timeout = 2 * time.Second // those that read must not be starved for so long, on a busy machine either
+	r := newRig(t, peer.Config{WriteTimeout: timeout})
 	got := figures(t, r, Stall{
-		Name: "test", Healthy: 5, Stalled: 3, Size: 60_000, Rate: 100, Messages: 150, WriteTimeout: 300 * time.Millisecond, Outbox: 1 << 30,
+		Name: "test", Healthy: 5, Stalled: 3, Size: 60_000, Rate: 100, Messages: 150, WriteTimeout: timeout, Outbox: 1 << 30,
 	})
 	want(t, got, "stalled connections cut", 3, 3)
-	want(t, got, "longest from blocked to closed", 0.2, 1.3)
+	want(t, got, "longest from blocked to closed", 1.5, 5)
 	want(t, got, "deliveries lost by those that read", 0, 0)
 	want(t, got, "longest latency beside the stalled", 0.001, 5000)
-	if r.limits["write_timeout"] != `"300ms"` || r.limits["outbox_bytes"] != "1073741824" {
+	if r.limits["write_timeout"] != `"2s"` || r.limits["outbox_bytes"] != "1073741824" {
 		t.Errorf("limits %v", r.limits)
 	}
 }
