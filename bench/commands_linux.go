@@ -17,7 +17,7 @@ var (
 
 	handshake = trial.Handshake{Connections: 2000, Rounds: 15, Window: 64, Via: wire.ViaHeader}
 
-	fanout = trial.Fanout{Members: 5000, Size: 128, Rate: 10, Messages: 20, Pairs: 15, Reading: crowd.Discard}
+	fanout = trial.Fanout{Members: 5000, Size: 128, Rate: 10, Warm: 18, Messages: 20, Pairs: 11, Reading: crowd.Discard}
 
 	flood = trial.Flood{
 		Members: 5000, Size: 128, Senders: 1, Window: 256, Duration: 3 * time.Second, Runs: 5, Reading: crowd.Discard,
@@ -45,7 +45,7 @@ var commands = []command{
 	{"flood", "deliveries a second and server CPU per delivery to clients that only discard", defineFlood},
 	{"stall", "clients that stop reading: when they are cut, and what the others notice", defineStall},
 	{"cycle", "what connections leave behind that came and went", defineCycle},
-	{"all", "everything above, with the settings that the targets are for (four minutes)", defineAll},
+	{"all", "everything above, with the settings that the targets are for (five minutes)", defineAll},
 }
 
 // via adds the flag for the token's place.
@@ -111,14 +111,15 @@ func defineFanout(flags *flag.FlagSet) func() ([]runner, error) {
 	flags.IntVar(&o.Members, "n", o.Members, "members")
 	flags.IntVar(&o.Size, "size", o.Size, "bytes of a message")
 	flags.Float64Var(&o.Rate, "rate", o.Rate, "messages a second")
-	flags.IntVar(&o.Messages, "messages", o.Messages, "messages in each run")
-	flags.IntVar(&o.Pairs, "pairs", o.Pairs, "runs of the server, and as many of the send loop")
+	flags.IntVar(&o.Warm, "warm", o.Warm, "messages at the beginning of each turn that do not count")
+	flags.IntVar(&o.Messages, "messages", o.Messages, "messages in each turn that do")
+	flags.IntVar(&o.Pairs, "pairs", o.Pairs, "turns of the server, and as many of the send loop")
 	reading(flags, &o.Reading)
 	return func() ([]runner, error) {
 		if o.Rate <= 0 {
 			return nil, fmt.Errorf("-rate %v: want more than 0", o.Rate)
 		}
-		return []runner{o}, positive(o.Members, o.Size, o.Messages, o.Pairs)
+		return []runner{o}, positive(o.Members, o.Size, o.Warm, o.Messages, o.Pairs)
 	}
 }
 

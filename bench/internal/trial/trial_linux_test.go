@@ -74,6 +74,8 @@ func TestHandshake(t *testing.T) {
 	want(t, got, "goroutines left by refusals", 0, 0)
 	want(t, got, "server CPU per authenticated handshake", 1, 1e5)
 	want(t, got, "server CPU per refusal (401)", 1, 1e5)
+	want(t, got, "CPU per empty system call, around the handshakes", 10, 1e5)
+	want(t, got, "handshake, scaled to the machine's fastest", 0, got["server CPU per authenticated handshake"].Value)
 	if n := len(got["handshakes"].Samples); n != 2 {
 		t.Errorf("%d samples of 2 rounds", n)
 	}
@@ -103,7 +105,7 @@ func TestHandshakeInsists(t *testing.T) {
 
 func TestFanout(t *testing.T) {
 	r := newRig(t, peer.Config{})
-	o := Fanout{Members: 20, Size: 128, Rate: 1000, Messages: 10, Pairs: 2, Reading: crowd.Discard}
+	o := Fanout{Members: 20, Size: 128, Rate: 1000, Warm: 2, Messages: 10, Pairs: 2, Reading: crowd.Discard}
 	got := figures(t, r, o)
 	want(t, got, "send loop CPU per send", 0.1, 1e5)
 	want(t, got, "server CPU per delivery", 0.1, 1e5)
@@ -118,7 +120,7 @@ func TestFanout(t *testing.T) {
 }
 
 func TestFanoutInsists(t *testing.T) {
-	o := Fanout{Members: 5, Size: 64, Rate: 1000, Messages: 5, Pairs: 1, Reading: crowd.Sweep}
+	o := Fanout{Members: 5, Size: 64, Rate: 1000, Warm: 1, Messages: 5, Pairs: 1, Reading: crowd.Sweep}
 	r := newRig(t, peer.Config{})
 	r.Loop = func(context.Context, int, int) (*floor.Loop, error) { return nil, errors.New("no loop today") }
 	if _, err := o.Run(t.Context(), r.Bench); err == nil || !strings.Contains(err.Error(), "no loop today") || r.stops != 1 {
