@@ -52,7 +52,7 @@ func authnFiles(c *config.Config) int {
 }
 
 // gcPercent is how much the heap grows between two collections, in percent of what lives. Half of Go's default: an idle
-// connection is 100 to 150 bytes smaller for it. What it costs a handshake, bench could not tell from noise: a few us at most.
+// connection is 100 to 150 bytes smaller for it. What it costs a handshake, bench could not tell from noise.
 const gcPercent = 50
 
 // tuneGC sets the collector's pace for serving, unless the environment has an opinion (GOGC, GOMEMLIMIT).
