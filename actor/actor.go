@@ -88,7 +88,7 @@ type Actor struct {
 // backlog is what a client said and the bus has not taken.
 type backlog struct {
 	messages []bus.Message // published
-	bytes    int           // what has gone into messages
+	bytes    int           // what messages cost
 	rest     []byte        // read, not taken apart yet
 }
 
@@ -270,14 +270,10 @@ func (a *Actor) offer(m bus.Message) {
 		a.system.metrics.unpublished.Inc()
 	case a.backlog == nil && a.taken(m):
 	case a.backlog == nil:
-		a.backlog = &backlog{messages: []bus.Message{m}, bytes: len(m.Payload)}
-	case a.backlog.bytes+len(m.Payload) > a.system.config.OutboxBytes:
-		// A Handler that says more than the bus takes: its client is not read meanwhile.
-		a.system.metrics.unpublished.Inc()
-		a.startClose(CloseTryAgainLater, "the bus does not take what this connection publishes")
+		a.backlog = &backlog{messages: []bus.Message{m}, bytes: cost(m.Payload)}
 	default:
 		a.backlog.messages = append(a.backlog.messages, m)
-		a.backlog.bytes += len(m.Payload) + frameOverhead
+		a.backlog.bytes += cost(m.Payload)
 	}
 }
 
@@ -306,6 +302,7 @@ func (a *Actor) resume() bool {
 			return true
 		}
 		if a.backlog != nil { // else the message closed the connection
+			a.backlog.bytes -= cost(a.backlog.messages[0].Payload)
 			a.backlog.messages = a.backlog.messages[1:]
 		}
 	}

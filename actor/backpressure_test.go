@@ -21,6 +21,7 @@ type busyBus struct {
 	// Guarded by mu.
 	mu      sync.Mutex
 	busy    bool
+	room    int // busy, but for so many
 	every   int // also each so many publishes, and then BusReady comes at once
 	early   bool
 	calls   int
@@ -31,10 +32,12 @@ func (b *busyBus) Publish(m bus.Message, w bus.Waiter) error {
 	b.mu.Lock()
 	b.calls++
 	soon := b.every > 0 && b.calls%b.every == 0
-	if b.busy {
+	busy, early := b.busy && b.room == 0, b.early
+	if busy {
 		b.waiters = append(b.waiters, w)
+	} else if b.busy {
+		b.room--
 	}
-	busy, early := b.busy, b.early
 	b.mu.Unlock()
 	switch {
 	case busy:
@@ -53,15 +56,27 @@ func (b *busyBus) Publish(m bus.Message, w bus.Waiter) error {
 func (b *busyBus) set(busy bool) {
 	b.mu.Lock()
 	b.busy = busy
-	waiters := b.waiters
-	if !busy {
-		b.waiters = nil
-	}
 	b.mu.Unlock()
 	if !busy {
-		for _, w := range waiters {
-			w.BusReady()
-		}
+		b.wake()
+	}
+}
+
+// take makes room for so many messages in a bus that is busy.
+func (b *busyBus) take(room int) {
+	b.mu.Lock()
+	b.room = room
+	b.mu.Unlock()
+	b.wake()
+}
+
+func (b *busyBus) wake() {
+	b.mu.Lock()
+	waiters := b.waiters
+	b.waiters = nil
+	b.mu.Unlock()
+	for _, w := range waiters {
+		w.BusReady()
 	}
 }
 
@@ -156,6 +171,65 @@ func TestBusReadyComesFirst(t *testing.T) {
 			c.want(text, fmt.Sprint(i))
 		}
 	})
+}
+
+// What waits for the bus is bounded, not what has ever waited: a bus that is always a little behind closes nobody.
+func TestBacklogShrinks(t *testing.T) {
+	b := &busyBus{}
+	n := newNode(t, Config{Bus: b, OutboxBytes: 64 << 10})
+	b.Bus = n.bus
+	g := mustGroup(t, "g")
+	member := n.connect(Birth{Groups: []session.Group{g}})
+	c := n.connect(Birth{})
+	publish := func(i int) {
+		c.on(func(a *Actor) { a.Publish(g, Message{Payload: fmt.Appendf(nil, "%6d%s", i, strings.Repeat(".", 10<<10))}) })
+	}
+	b.set(true)
+	for i := range 3 {
+		publish(i)
+	}
+	for i := range 50 {
+		b.take(1)
+		_, payload, err := member.next()
+		if err != nil || !strings.HasPrefix(payload, fmt.Sprintf("%6d", i)) {
+			t.Fatalf("message %d is %.10q, %v", i, payload, err)
+		}
+		eventually(t, "the bus was asked again", func() bool { return b.waiting() == 1 })
+		publish(i + 3)
+	}
+	for i := range 10 { // more than may wait
+		publish(i)
+	}
+	if b0, payload, err := c.next(); err != nil || b0 != closeBit || payload[:2] != code(CloseTryAgainLater, "") {
+		t.Fatalf("got %#x %q, %v", b0, payload, err)
+	}
+	c.send(closeBit, "")
+	c.wantEOF()
+	n.wantClosed(c, CloseTryAgainLater, "the bus does not take what this connection publishes")
+	if v := n.value("fairlead_messages_unpublished_total", ""); v != 3+10 {
+		t.Errorf("messages_unpublished = %v, want those 3 that wait, and 10", v)
+	}
+}
+
+// A message for many groups has one payload: it may wait for all of them, though they would be over the bound together.
+func TestOneMessageMayWait(t *testing.T) {
+	b := &busyBus{}
+	n := newNode(t, Config{Bus: b, OutboxBytes: 64 << 10})
+	b.Bus = n.bus
+	var groups []session.Group
+	for i := range 20 {
+		groups = append(groups, mustGroup(t, fmt.Sprint("g", i)))
+	}
+	c := n.connect(Birth{Handler: Broadcast, Groups: groups})
+	member := n.connect(Birth{Groups: groups[19:]})
+	b.set(true)
+	c.send(text, strings.Repeat("x", 10<<10))
+	eventually(t, "the bus was asked", func() bool { return b.waiting() == 1 })
+	b.set(false)
+	member.want(text, strings.Repeat("x", 10<<10))
+	if v := n.value("fairlead_messages_unpublished_total", ""); v != 0 {
+		t.Errorf("messages_unpublished = %v, want 0", v)
+	}
 }
 
 // A paused connection can be closed; what the bus has not taken is counted, and a bus that is ready later changes nothing.

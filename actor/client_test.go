@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"runtime"
 	"slices"
 	"testing"
 	"time"
@@ -160,7 +161,8 @@ func (c *client) ended() Closure {
 	case end := <-c.closed:
 		return end
 	case <-time.After(patience):
-		c.t.Fatal("the actor does not end")
+		stacks := make([]byte, 1<<20)
+		c.t.Fatalf("the actor does not end\n%s", stacks[:runtime.Stack(stacks, true)])
 		panic("unreachable")
 	}
 }

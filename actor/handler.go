@@ -64,6 +64,11 @@ func (a *Actor) publish(groups []session.Group, m Message) {
 	if len(groups) == 0 {
 		return
 	}
+	if b := a.backlog; b != nil && b.bytes+cost(m.Payload) > a.system.config.OutboxBytes {
+		// A Handler that says more than the bus takes, since its client is not read meanwhile. One message alone is never
+		// too much, however many groups it is for: it has one payload.
+		a.startClose(CloseTryAgainLater, "the bus does not take what this connection publishes")
+	}
 	payload := slices.Clone(m.Payload)
 	for _, g := range groups {
 		a.offer(bus.Message{Group: g, Binary: m.Binary, Payload: payload})

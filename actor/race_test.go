@@ -189,7 +189,7 @@ var endings = []struct {
 
 // However a connection ends during a partial write, it ends once, releases everything, and touches no other.
 func TestCloseDuringPartialWrite(t *testing.T) {
-	n := newNode(t, Config{OutboxBytes: 512 << 10})
+	n := newNode(t, Config{OutboxBytes: 512 << 10, PingInterval: time.Hour})
 	stop := []func(){n.bystander("red"), n.bystander("blue")}
 	for i := range races() {
 		how := endings[i%len(endings)]
