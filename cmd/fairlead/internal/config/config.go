@@ -15,7 +15,11 @@ type Config struct {
 	Node        Node         `toml:"node"`
 	Listen      Listen       `toml:"listen"`
 	NATS        NATS         `toml:"nats"`
+	TLS         TLS          `toml:"tls"`
+	Journal     Journal      `toml:"journal"`
+	API         API          `toml:"api"`
 	Limits      Limits       `toml:"limits"`
+	Compression Compression  `toml:"compression"`
 	Drain       Drain        `toml:"drain"`
 	Log         Log          `toml:"log"`
 	Verifiers   []Verifier   `toml:"verifier"`
@@ -34,6 +38,10 @@ type Listen struct {
 	Internal string `toml:"internal"` // health and metrics
 	// DeferAccept keeps a connection in the kernel until its first bytes have come, or so long. 0: off. Linux only.
 	DeferAccept time.Duration `toml:"defer_accept"`
+	// TrustedProxies are networks (CIDR) whose word on the client's address is believed: X-Forwarded-For, Forwarded, and
+	// with ProxyProtocol the header that begins each of their connections.
+	TrustedProxies []string `toml:"trusted_proxies"`
+	ProxyProtocol  bool     `toml:"proxy_protocol"`
 }
 
 // NATS says how this node reaches the others. Without a URL the node runs a NATS server of its own, for itself alone.
@@ -47,7 +55,28 @@ type NATS struct {
 	TLSCA        string `toml:"tls_ca"`
 	TLSCert      string `toml:"tls_cert"`
 	TLSKey       string `toml:"tls_key"`
-	Listen       string `toml:"listen"` // embedded server: address for outside publishers; "": within the process only
+	Listen       string `toml:"listen"`      // embedded server: address for outside publishers; "": within the process only
+	StoreDir     string `toml:"store_dir"`   // embedded server: where JetStream keeps the journal; "": in memory
+	StoreBytes   int    `toml:"store_bytes"` // embedded server: how much; 0: 1 GiB on disk, 256 MiB in memory
+}
+
+// TLS is about the public port. Without a certificate it speaks plain TCP, behind a balancer.
+type TLS struct {
+	Cert string `toml:"cert"` // PEM files
+	Key  string `toml:"key"`
+}
+
+// Journal is about the log of sessions' events.
+type Journal struct {
+	Mode        string        `toml:"mode" enum:"degrade,require,off"`
+	Retention   time.Duration `toml:"retention"`    // from the end of a node's epoch
+	Replicas    int           `toml:"replicas"`     // 1, 3 or 5
+	BufferBytes int           `toml:"buffer_bytes"` // of events that wait while the log is away
+}
+
+// API is about the internal port.
+type API struct {
+	KeysFile string `toml:"keys_file"` // bearer keys, "name:key" each on a line of its own
 }
 
 // Limits bounds what clients can cost. Sizes are bytes.
@@ -61,11 +90,32 @@ type Limits struct {
 	WriteTimeout     time.Duration `toml:"write_timeout"`
 	PingInterval     time.Duration `toml:"ping_interval"`
 	PongTimeout      time.Duration `toml:"pong_timeout"`
+
+	// 0 means no limit. Addresses of IPv6 count by their /64.
+	ConnectionsPerAddress int           `toml:"connections_per_address"`
+	ConnectionsPerUser    int           `toml:"connections_per_user"`   // on this node; anonymous clients have none
+	AcceptRate            int           `toml:"accept_rate"`            // connections per second
+	HandshakesPerAddress  int           `toml:"handshakes_per_address"` // per second
+	MessagesPerSecond     int           `toml:"messages_per_second"`    // of one connection
+	MessageBurst          int           `toml:"message_burst"`          // 0: a quarter of MessagesPerSecond
+	BytesPerSecond        int           `toml:"bytes_per_second"`       // of one connection's messages
+	ByteBurst             int           `toml:"byte_burst"`             // 0: a quarter of BytesPerSecond, or MessageBytes
+	GroupsPerConnection   int           `toml:"groups_per_connection"`
+	MaxAge                time.Duration `toml:"max_age"` // of a connection
+}
+
+// Compression is about permessage-deflate (RFC 7692).
+type Compression struct {
+	Enabled  bool `toml:"enabled"`
+	Level    int  `toml:"level"`
+	MinBytes int  `toml:"min_bytes"` // smaller messages are sent as they are
 }
 
 // Drain is about stopping.
 type Drain struct {
-	Window time.Duration `toml:"window"` // the closes of a stop are spread over it
+	ShutdownDelay time.Duration `toml:"shutdown_delay"` // not ready, and still accepting
+	Window        time.Duration `toml:"window"`         // the closes of a stop are spread over it
+	CloseRate     int           `toml:"close_rate"`     // closes per second for each node that goes on, at most
 }
 
 // Log is about the log, which goes to standard error.
@@ -144,8 +194,9 @@ type Credential struct {
 // Default returns a new configuration with every default and no verifier, authorizer or route.
 func Default() *Config {
 	return &Config{
-		Listen: Listen{Public: "0.0.0.0:8000", Internal: "127.0.0.1:9000"},
-		NATS:   NATS{Cluster: "fairlead"},
+		Listen:  Listen{Public: "0.0.0.0:8000", Internal: "127.0.0.1:9000", TrustedProxies: []string{}},
+		NATS:    NATS{Cluster: "fairlead"},
+		Journal: Journal{Mode: "degrade", Retention: 24 * time.Hour, Replicas: 1, BufferBytes: 16 << 20},
 		Limits: Limits{
 			Handshakes:       256,
 			HandshakeTimeout: 5 * time.Second,
@@ -155,9 +206,12 @@ func Default() *Config {
 			WriteTimeout:     10 * time.Second,
 			PingInterval:     25 * time.Second,
 			PongTimeout:      20 * time.Second,
+
+			GroupsPerConnection: 100,
 		},
-		Drain: Drain{Window: 30 * time.Second},
-		Log:   Log{Level: "info", Format: "text"},
+		Compression: Compression{Level: 1, MinBytes: 256},
+		Drain:       Drain{Window: 30 * time.Second, CloseRate: 1000},
+		Log:         Log{Level: "info", Format: "text"},
 	}
 }
 

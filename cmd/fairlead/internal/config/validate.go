@@ -4,12 +4,10 @@ import (
 	"fmt"
 	"math"
 	"net"
-	"net/url"
 	"reflect"
 	"regexp"
 	"strconv"
 	"strings"
-	"time"
 )
 
 // validate notes every mistake that shows without the other packages.
@@ -19,10 +17,7 @@ func (l *Loaded) validate() {
 	if l.Listen.Public == l.Listen.Internal && !strings.HasSuffix(l.Listen.Public, ":0") {
 		l.add("listen.internal", "is the public address as well; want another port, which the public cannot reach")
 	}
-	l.checkNotNegative("listen.defer_accept", int64(l.Listen.DeferAccept))
-	l.checkNATS()
-	l.checkLimits()
-	l.checkNotNegative("drain.window", int64(l.Drain.Window))
+	l.checkServer()
 	l.checkEntries()
 	for i := range l.Verifiers {
 		l.checkVerifier(i)
@@ -42,76 +37,6 @@ func (l *Loaded) checkAddress(key, address string) {
 	}
 	if err != nil {
 		l.add(key, "%q is no address; want HOST:PORT, such as 127.0.0.1:8000, or :8000 for all interfaces", address)
-	}
-}
-
-func (l *Loaded) checkNATS() {
-	n := l.NATS
-	if n.URL == "" {
-		for key, value := range map[string]string{
-			"nats.creds": n.Creds, "nats.user": n.User, "nats.password": n.Password, "nats.tls_ca": n.TLSCA,
-			"nats.tls_cert": n.TLSCert, "nats.tls_key": n.TLSKey,
-		} {
-			if value != "" {
-				l.add(key, "nats.url is empty, so there is no server to use it with; want nats.url as well")
-			}
-		}
-		if n.Listen != "" {
-			l.checkAddress("nats.listen", n.Listen)
-		}
-		return
-	}
-	if n.Listen != "" {
-		l.add("nats.listen", "is for the embedded server, and nats.url names another one; want one of them")
-	}
-	for part := range strings.SplitSeq(n.URL, ",") {
-		l.checkNATSURL(strings.TrimSpace(part))
-	}
-	if (n.User == "") != (n.Password == "") {
-		l.add("nats.user", "user and password belong together; want both, or neither")
-	}
-	if n.User != "" && n.Creds != "" {
-		l.add("nats.creds", "user is set as well; want one of them")
-	}
-	if (n.TLSCert == "") != (n.TLSKey == "") {
-		l.add("nats.tls_cert", "tls_cert and tls_key belong together; want both, or neither")
-	}
-}
-
-// checkNATSURL never quotes the URL: it may have a password.
-func (l *Loaded) checkNATSURL(s string) {
-	u, err := url.Parse(s)
-	if err != nil || u.Host == "" || !contains("nats,tls", u.Scheme) {
-		l.add("nats.url", "want URLs like nats://HOST:4222 or tls://HOST:4222, with commas between")
-	}
-}
-
-func (l *Loaded) checkLimits() {
-	c := l.Limits
-	l.checkNotNegative("limits.connections", int64(c.Connections))
-	for _, k := range []struct {
-		key      string
-		value    int64
-		min, max int64
-	}{
-		{"limits.handshakes", int64(c.Handshakes), 1, 1 << 20},
-		{"limits.head_bytes", int64(c.HeadBytes), 1 << 10, 1 << 20},
-		{"limits.message_bytes", int64(c.MessageBytes), 1, 64 << 20},
-		{"limits.outbox_bytes", int64(c.OutboxBytes), 1, math.MaxInt64},
-	} {
-		if k.value < k.min || k.value > k.max {
-			l.add(k.key, "is %d; want %s", k.value, between(k.min, k.max))
-		}
-	}
-	for key, value := range map[string]time.Duration{
-		"limits.handshake_timeout": c.HandshakeTimeout,
-		"limits.write_timeout":     c.WriteTimeout,
-		"limits.ping_interval":     c.PingInterval,
-		"limits.pong_timeout":      c.PongTimeout,
-	} {
-		if value < time.Millisecond {
-			l.add(key, "is %v; want a duration above zero, such as %v", value, 10*time.Second)
-		}
 	}
 }
 

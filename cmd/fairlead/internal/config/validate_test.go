@@ -42,7 +42,7 @@ func TestErrors(t *testing.T) {
 		"key of another":      {"[listen]\nwrite_timeout = \"1s\"", []string{`FILE:2: listen.write_timeout: there is no such key here; did you mean limits.write_timeout?`}},
 		"part of a name":      {"[limits]\nping = \"1s\"", []string{`FILE:2: limits.ping: there is no such key; did you mean "ping_interval"?`}},
 		"nothing near":        {"[log]\nxyzzy = 1", []string{`FILE:2: log.xyzzy: there is no such key; there are level, format`}},
-		"later version's key": {"[tls]\ncert = \"x\"", []string{`FILE:1: tls: there is no such key; there are node, listen, nats, limits, drain, log, verifier, authorizer, route`}},
+		"later version's key": {"[[group]]\nmatch = \"x\"", []string{`FILE:1: group: there is no such key; there are node, listen, nats, tls, journal, api, limits, compression, drain, log, verifier, authorizer, route`}},
 		"several": {
 			"[log]\nlevel = \"debg\"\nformat = 1\n[limits]\nhandshakes = \"many\"\nconnections = -1\nwrite_timeout = \"0s\"\npong_timeout = 5",
 			[]string{
@@ -62,6 +62,55 @@ func TestErrors(t *testing.T) {
 				"FILE:3: limits.message_bytes: is 0; want 1 to 67108864",
 				"FILE:4: limits.outbox_bytes: is 0; want at least 1",
 				"FILE:6: drain.window: is negative; want 0 or more",
+			},
+		},
+		"limits": {
+			"[limits]\naccept_rate = -1\nmessage_burst = 1\nbytes_per_second = 1000\nbyte_burst = 1000\nmax_age = \"-1h\"",
+			[]string{
+				"FILE:2: limits.accept_rate: is negative; want 0 or more",
+				"FILE:3: limits.message_burst: counts only with limits.messages_per_second, which is 0; want both, or neither",
+				"FILE:5: limits.byte_burst: is 1000, so that a message of limits.message_bytes could never come; want at least 65536",
+				"FILE:6: limits.max_age: is negative; want 0 or more",
+			},
+		},
+		"burst without rate": {
+			"[limits]\nbyte_burst = 100000",
+			[]string{"FILE:2: limits.byte_burst: counts only with limits.bytes_per_second, which is 0; want both, or neither"},
+		},
+		"proxies": {
+			"[listen]\ntrusted_proxies = [\"10.0.0.1/8\"]\n",
+			[]string{`FILE:2: listen.trusted_proxies: entry 1, "10.0.0.1/8", has bits behind its prefix; want 10.0.0.0/8, or a longer prefix`},
+		},
+		"no proxies": {
+			"[listen]\nproxy_protocol = true\n",
+			[]string{"FILE:2: listen.proxy_protocol: nobody's header would be believed; want the balancers' networks in listen.trusted_proxies"},
+		},
+		"no network": {
+			"[listen]\ntrusted_proxies = [\"::/0\", \"proxy\"]\n",
+			[]string{`FILE:2: listen.trusted_proxies: entry 2, "proxy", is no network; want CIDR, such as 10.0.0.0/8, or 192.0.2.7/32 for one address`},
+		},
+		"tls": {"[tls]\nkey = \"x\"", []string{"FILE:1: tls.cert: cert and key belong together; want both, or neither for plain TCP"}},
+		"journal": {
+			"[nats]\nurl = \"nats://h:1\"\nstore_dir = \"x\"\n[journal]\nmode = \"of\"\nretention = \"1s\"\nreplicas = 2\nbuffer_bytes = 1",
+			[]string{
+				"FILE:3: nats.store_dir: is for the embedded server, and nats.url names another one, which keeps the journal itself; want one of them",
+				`FILE:5: journal.mode: is "of"; want "degrade", "require" or "off"; did you mean "off"?`,
+				`FILE:6: journal.retention: is 1s; want a minute or more, such as "24h"`,
+				"FILE:7: journal.replicas: is 2; want 1, 3 or 5",
+				"FILE:8: journal.buffer_bytes: is 1; want at least 65536",
+			},
+		},
+		"journal alone": {
+			"[journal]\nreplicas = 3",
+			[]string{"FILE:2: journal.replicas: is 3, and the embedded NATS server is one; want nats.url with a cluster, or 1"},
+		},
+		"compression and drain": {
+			"[compression]\nlevel = 0\nmin_bytes = -1\n[drain]\nclose_rate = 0\nshutdown_delay = \"-1s\"",
+			[]string{
+				"FILE:2: compression.level: is 0; want 1 to 9",
+				"FILE:3: compression.min_bytes: is -1; want at least 0",
+				"FILE:5: drain.close_rate: is 0; want at least 1",
+				"FILE:6: drain.shutdown_delay: is negative; want 0 or more",
 			},
 		},
 		"wrong shapes": {
