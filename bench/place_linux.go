@@ -63,8 +63,8 @@ func (p *place) bench() *trial.Bench {
 	return &trial.Bench{Server: p.startServer, Crowd: p.startCrowd, Loop: p.startLoop, Say: p.say}
 }
 
-func (p *place) startServer(ctx context.Context, limits map[string]string) (*trial.Target, error) {
-	s, err := server.Start(ctx, p.dir, p.program, server.Config{Secret: secret, NATS: p.nats, Limits: limits})
+func (p *place) startServer(ctx context.Context, settings map[string]string) (*trial.Target, error) {
+	s, err := server.Start(ctx, p.dir, p.program, server.Config{Secret: secret, NATS: p.nats, Settings: settings})
 	if err != nil {
 		return nil, err
 	}

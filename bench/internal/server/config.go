@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/fairlead-ws/fairlead/bench/internal/wire"
@@ -15,7 +16,7 @@ type Config struct {
 	Internal string            // address for health and metrics
 	Secret   string            // HS256 key
 	NATS     string            // URL; "": the server's embedded one
-	Limits   map[string]string // keys of [limits] with their values as in the file: `"2s"`, `65536`
+	Settings map[string]string // other keys (limits.write_timeout) with their values as in the file: `"2s"`, `65536`
 }
 
 // Path is the path of the one route; a client fills in the group.
@@ -25,14 +26,14 @@ const Path = "/ws/{group}"
 // everyone hears what anyone says. The token may come in each of the four places.
 func (c *Config) TOML() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "[listen]\npublic = %q\ninternal = %q\n\n[nats]\nurl = %q\n\n", c.Public, c.Internal, c.NATS)
-	if len(c.Limits) > 0 {
-		fmt.Fprintln(&b, "[limits]")
-		for _, k := range slices.Sorted(maps.Keys(c.Limits)) {
-			fmt.Fprintf(&b, "%s = %s\n", k, c.Limits[k])
-		}
-		fmt.Fprintln(&b)
+	settings := map[string]string{
+		"listen.public": strconv.Quote(c.Public), "listen.internal": strconv.Quote(c.Internal), "nats.url": strconv.Quote(c.NATS),
 	}
+	maps.Copy(settings, c.Settings)
+	for _, k := range slices.Sorted(maps.Keys(settings)) { // dotted keys need no order and no tables
+		fmt.Fprintf(&b, "%s = %s\n", k, settings[k])
+	}
+	fmt.Fprintln(&b)
 	fmt.Fprintf(&b, "[[verifier]]\nname = \"jwt\"\nkind = \"jwt\"\nalgorithms = [\"HS256\"]\nsecret = %q\n\n", c.Secret)
 	fmt.Fprintf(&b, "[[route]]\npath = %q\njoin = [\"{group}\"]\non_message = \"broadcast\"\ncredential = [\n", Path)
 	fmt.Fprintf(&b, "  { from = \"header\", name = \"Authorization\", scheme = %q, verifier = \"jwt\" },\n", wire.Scheme)

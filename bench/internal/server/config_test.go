@@ -12,11 +12,14 @@ import (
 func TestTOML(t *testing.T) {
 	c := Config{
 		Public: "127.0.0.1:1", Internal: "127.0.0.1:2", Secret: `with "quotes" and \`, NATS: "nats://127.0.0.1:4222",
-		Limits: map[string]string{"write_timeout": `"2s"`, "outbox_bytes": "65536"},
+		Settings: map[string]string{"limits.write_timeout": `"2s"`, "limits.outbox_bytes": "65536", "listen.defer_accept": `"1s"`},
 	}
 	type credential struct{ From, Name, Scheme, Prefix, Verifier string }
 	var got struct {
-		Listen   struct{ Public, Internal string }
+		Listen struct {
+			Public, Internal string
+			DeferAccept      string `toml:"defer_accept"`
+		}
 		NATS     struct{ URL string }
 		Limits   map[string]any
 		Verifier []struct {
@@ -37,7 +40,7 @@ func TestTOML(t *testing.T) {
 	if rest := meta.Undecoded(); len(rest) > 0 {
 		t.Errorf("keys that this test does not know: %v", rest)
 	}
-	if got.Listen.Public != c.Public || got.Listen.Internal != c.Internal || got.NATS.URL != c.NATS {
+	if got.Listen.Public != c.Public || got.Listen.Internal != c.Internal || got.NATS.URL != c.NATS || got.Listen.DeferAccept != "1s" {
 		t.Errorf("addresses %+v, NATS %+v", got.Listen, got.NATS)
 	}
 	if got.Limits["write_timeout"] != "2s" || got.Limits["outbox_bytes"] != int64(65536) || len(got.Limits) != 2 {
@@ -60,7 +63,7 @@ func TestTOML(t *testing.T) {
 			t.Fatalf("credentials %+v, want %+v", got.Route[0].Credential, want)
 		}
 	}
-	if c.Limits = nil; c.TOML() == "" {
-		t.Error("no file without limits")
+	if c.Settings = nil; c.TOML() == "" {
+		t.Error("no file without settings")
 	}
 }

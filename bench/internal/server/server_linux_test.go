@@ -32,7 +32,7 @@ func main() {
 		os.Exit(1)
 	}
 	for s := bufio.NewScanner(f); s.Scan(); {
-		if v, ok := strings.CutPrefix(s.Text(), "internal = "); ok {
+		if v, ok := strings.CutPrefix(s.Text(), "listen.internal = "); ok {
 			http.HandleFunc("/readyz", func(http.ResponseWriter, *http.Request) {})
 			http.HandleFunc("/metrics", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "up 1") })
 			http.ListenAndServe(strings.Trim(v, "\""), nil)

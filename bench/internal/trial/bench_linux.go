@@ -25,8 +25,8 @@ type Target struct {
 
 // Bench is where trials run: how to get a server and clients. All fields are needed.
 type Bench struct {
-	// Server starts a server; limits are keys and values of its [limits].
-	Server func(ctx context.Context, limits map[string]string) (*Target, error)
+	// Server starts a server; settings are keys of its configuration, such as limits.write_timeout, with their values as in the file.
+	Server func(ctx context.Context, settings map[string]string) (*Target, error)
 	Crowd  func(ctx context.Context) (*crowd.Client, error)
 	Loop   func(ctx context.Context, connections, size int) (*floor.Loop, error)
 	Say    func(format string, args ...any) // one line of progress
@@ -49,8 +49,8 @@ type stage struct {
 	ended  bool
 }
 
-func (b *Bench) stage(ctx context.Context, limits map[string]string) (*stage, error) {
-	s, err := b.Server(ctx, limits)
+func (b *Bench) stage(ctx context.Context, settings map[string]string) (*stage, error) {
+	s, err := b.Server(ctx, settings)
 	if err != nil {
 		return nil, err
 	}

@@ -43,7 +43,7 @@ func (s *stage) members(ctx context.Context, n int, reading crowd.Reading) (*cro
 // acknowledges the next 16 segments at once, on loopback at the sender's cost, and only then puts it off as it does in a
 // steady flow (tcp_event_data_recv in the Linux kernel): they are dearer by 40 %, and it was not the server that paused.
 func (o Fanout) Run(ctx context.Context, b *Bench) (figures []report.Figure, err error) {
-	s, err := b.stage(ctx, map[string]string{"ping_interval": noPings})
+	s, err := b.stage(ctx, map[string]string{"limits.ping_interval": noPings})
 	if err != nil {
 		return nil, err
 	}

@@ -22,7 +22,7 @@ type Flood struct {
 
 // Run publishes as fast as the window allows, several times.
 func (o Flood) Run(ctx context.Context, b *Bench) (figures []report.Figure, err error) {
-	s, err := b.stage(ctx, map[string]string{"ping_interval": noPings})
+	s, err := b.stage(ctx, map[string]string{"limits.ping_interval": noPings})
 	if err != nil {
 		return nil, err
 	}

@@ -55,17 +55,17 @@ func child(args []string) error {
 // are about what the trials do and count.
 type rig struct {
 	*Bench
-	peer   *peer.Server
-	limits map[string]string // of the last start
-	stops  int
-	said   []string
+	peer     *peer.Server
+	settings map[string]string // of the last start
+	stops    int
+	said     []string
 }
 
 func newRig(t *testing.T, cfg peer.Config) *rig {
 	r := &rig{}
 	r.Bench = &Bench{
-		Server: func(_ context.Context, limits map[string]string) (*Target, error) {
-			r.peer, r.limits = peer.Start(t, cfg), limits
+		Server: func(_ context.Context, settings map[string]string) (*Target, error) {
+			r.peer, r.settings = peer.Start(t, cfg), settings
 			return &Target{
 				PID: os.Getpid(), Address: r.peer.Address, Secret: peer.Secret,
 				Metrics: func(ctx context.Context) (server.Metrics, error) {

@@ -30,7 +30,7 @@ var localhost = netip.AddrFrom4([4]byte{127, 0, 0, 1})
 // Run publishes to the healthy alone, then to the healthy and the stalled, and watches.
 func (o Stall) Run(ctx context.Context, b *Bench) (figures []report.Figure, err error) {
 	s, err := b.stage(ctx, map[string]string{
-		"write_timeout": fmt.Sprintf("%q", o.WriteTimeout), "outbox_bytes": fmt.Sprint(o.Outbox),
+		"limits.write_timeout": fmt.Sprintf("%q", o.WriteTimeout), "limits.outbox_bytes": fmt.Sprint(o.Outbox),
 	})
 	if err != nil {
 		return nil, err

@@ -62,8 +62,8 @@ func TestIdle(t *testing.T) {
 		if f := got["resident bytes per connection"]; (f.Met == nil) != apart {
 			t.Errorf("the target is for one group: %+v", f)
 		}
-		if r.limits != nil {
-			t.Errorf("limits %v; idle is measured with the defaults", r.limits)
+		if r.settings != nil {
+			t.Errorf("settings %v; idle is measured with the defaults", r.settings)
 		}
 	}
 }
@@ -89,8 +89,8 @@ func TestHandshake(t *testing.T) {
 func TestHandshakeInsists(t *testing.T) {
 	r := newRig(t, peer.Config{})
 	start := r.Server
-	r.Server = func(ctx context.Context, limits map[string]string) (*Target, error) {
-		s, err := start(ctx, limits)
+	r.Server = func(ctx context.Context, settings map[string]string) (*Target, error) {
+		s, err := start(ctx, settings)
 		if err == nil {
 			s.Secret = "a key that the server does not know"
 		}
@@ -114,8 +114,8 @@ func TestFanout(t *testing.T) {
 	if n := len(got["server CPU per delivery over send loop CPU per send"].Samples); n != 2 {
 		t.Errorf("%d samples of 2 pairs", n)
 	}
-	if r.limits["ping_interval"] != noPings {
-		t.Errorf("limits %v: clients that discard answer no ping", r.limits)
+	if r.settings["limits.ping_interval"] != noPings {
+		t.Errorf("settings %v: clients that discard answer no ping", r.settings)
 	}
 }
 
@@ -151,8 +151,8 @@ func TestStall(t *testing.T) {
 	want(t, got, "longest from blocked to closed", 1.5, 5)
 	want(t, got, "deliveries lost by those that read", 0, 0)
 	want(t, got, "longest latency beside the stalled", 0.001, 5000)
-	if r.limits["write_timeout"] != `"2s"` || r.limits["outbox_bytes"] != "1073741824" {
-		t.Errorf("limits %v", r.limits)
+	if r.settings["limits.write_timeout"] != `"2s"` || r.settings["limits.outbox_bytes"] != "1073741824" {
+		t.Errorf("settings %v", r.settings)
 	}
 }
 
