@@ -28,6 +28,7 @@ var floors = map[string]int{
 	"bench":           4,
 	"cmd/fairlead":    4,
 	"deploy":          4,
+	"examples":        4,
 }
 
 // goPackage is the part of a package of `go list -json` that the check reads.

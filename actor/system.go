@@ -3,6 +3,7 @@ package actor
 import (
 	"cmp"
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -38,12 +39,19 @@ type Journal interface {
 	Append(ctx context.Context, records ...session.Record) error
 }
 
+// noJournal keeps nothing.
+type noJournal struct{}
+
+func (noJournal) Append(context.Context, ...session.Record) error { return nil }
+
 // Config is the configuration of a [System].
 type Config struct {
-	// Bus and Journal are required. Epoch is this life of the node.
-	Bus     Bus
+	// Bus is required.
+	Bus Bus
+	// Journal keeps the events. Nil: nobody keeps any.
 	Journal Journal
-	Epoch   session.Epoch
+	// Epoch is this life of the node. Zero: a new one.
+	Epoch session.Epoch
 	// MaxConnections is how many connections there may be at once. 0: 10,000.
 	MaxConnections int
 	// MessageBytes bounds a client's message. 0: 64 KiB.
@@ -88,14 +96,19 @@ type System struct {
 // New starts a System. The caller closes it, before its Bus and its Journal.
 func New(c Config) (*System, error) {
 	switch {
-	case c.Bus == nil || c.Journal == nil:
-		return nil, errors.New("actor: Config.Bus and Config.Journal are required")
-	case c.Epoch.IsZero():
-		return nil, errors.New("actor: Config.Epoch is required")
+	case c.Bus == nil:
+		return nil, errors.New("actor: Config.Bus is required")
 	case min(c.MaxConnections, c.MessageBytes, c.OutboxBytes) < 0,
 		min(c.WriteTimeout, c.PingInterval, c.PongTimeout, c.CloseTimeout) < 0:
 		return nil, errors.New("actor: the limits and times of Config must not be negative")
 	}
+	var err error
+	if c.Epoch.IsZero() {
+		if c.Epoch, err = session.NewEpoch(time.Now(), rand.Reader); err != nil {
+			return nil, fmt.Errorf("actor: %w", err)
+		}
+	}
+	c.Journal = cmp.Or[Journal](c.Journal, noJournal{})
 	c.MaxConnections = cmp.Or(c.MaxConnections, 10_000)
 	c.MessageBytes = cmp.Or(c.MessageBytes, 64<<10)
 	c.OutboxBytes = cmp.Or(c.OutboxBytes, 1<<20)
@@ -105,7 +118,6 @@ func New(c Config) (*System, error) {
 	c.CloseTimeout = cmp.Or(c.CloseTimeout, 5*time.Second)
 	c.Logger = cmp.Or(c.Logger, slog.Default())
 	s := &System{config: c, began: time.Now(), stop: make(chan struct{}), swept: make(chan struct{})}
-	var err error
 	if s.metrics, err = newMetrics(c.Registerer, s.Len); err != nil {
 		return nil, fmt.Errorf("actor: %w", err)
 	}
@@ -275,6 +287,9 @@ func (s *System) remove(a *Actor, code CloseCode) {
 	s.metrics.closed(code)
 	s.forget(a)
 }
+
+// Epoch returns Config.Epoch, or the one that New made.
+func (s *System) Epoch() session.Epoch { return s.config.Epoch }
 
 // Len returns how many connections there are.
 func (s *System) Len() int {

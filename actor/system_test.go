@@ -1,7 +1,9 @@
 package actor
 
 import (
+	"io"
 	"log/slog"
+	"net"
 	"slices"
 	"strings"
 	"sync"
@@ -30,8 +32,6 @@ func TestNewRefuses(t *testing.T) {
 	full := Config{Bus: local, Journal: memory, Epoch: session.Epoch{1}}
 	for name, change := range map[string]func(*Config){
 		"no bus":                  func(c *Config) { c.Bus = nil },
-		"no journal":              func(c *Config) { c.Journal = nil },
-		"no epoch":                func(c *Config) { c.Epoch = session.Epoch{} },
 		"negative MaxConnections": func(c *Config) { c.MaxConnections = -1 },
 		"negative MessageBytes":   func(c *Config) { c.MessageBytes = -1 },
 		"negative OutboxBytes":    func(c *Config) { c.OutboxBytes = -1 },
@@ -63,6 +63,41 @@ func TestDefaults(t *testing.T) {
 	if c.MaxConnections != 10_000 || c.MessageBytes != 64<<10 || c.OutboxBytes != 1<<20 || c.WriteTimeout != 10*time.Second ||
 		c.PingInterval != 25*time.Second || c.PongTimeout != 20*time.Second || c.CloseTimeout != 5*time.Second {
 		t.Errorf("the defaults are %+v", c)
+	}
+}
+
+// TestNoJournal: who embeds a node needs neither a journal nor an epoch; sessions have numbers all the same.
+func TestNoJournal(t *testing.T) {
+	local, err := bus.NewLocal(bus.LocalConfig{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer local.Close(t.Context())
+	var epochs []session.Epoch
+	for range 2 {
+		s, err := New(Config{Bus: local})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer s.Close()
+		ours, theirs := net.Pipe()
+		defer theirs.Close()
+		opened := make(chan session.ID, 1)
+		go io.Copy(io.Discard, theirs) //nolint:errcheck // until it is closed
+		err = s.Open(t.Context(), ours, Birth{
+			Identity: session.Anonymous(), Handler: script{open: func(a *Actor) { opened <- a.ID() }},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		id := <-opened
+		if id.Epoch != s.Epoch() || id.Number != 1 {
+			t.Errorf("the session is %v, in the epoch %v", id, s.Epoch())
+		}
+		epochs = append(epochs, id.Epoch)
+	}
+	if epochs[0].IsZero() || epochs[0] == epochs[1] {
+		t.Errorf("the epochs are %v and %v: want two", epochs[0], epochs[1])
 	}
 }
 
