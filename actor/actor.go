@@ -20,6 +20,9 @@ import (
 // ErrMember is returned by [Actor.Join] for a group that the session is in already.
 var ErrMember = errors.New("already a member of the group")
 
+// ErrTooManyGroups is returned where a session would be in more groups than Limits.GroupsPerConnection.
+var ErrTooManyGroups = errors.New("the session is in as many groups as it may be in")
+
 // ErrClosing is returned once the connection is closing.
 var ErrClosing = errors.New("the connection is closing")
 
@@ -66,7 +69,7 @@ type Actor struct {
 	backlog  *backlog          // nil while the bus has taken everything
 	ending   *ending           // nil while the connection is open
 	received counters
-	phase    phase
+	quota    *quota // nil while no limit needs one; what is counted in it changes under system.mu
 
 	// Guarded by mu.
 	mail []command
@@ -79,6 +82,9 @@ type Actor struct {
 	paused atomic.Bool  // not reading, until the bus has room; only the actor sets it
 	grown  atomic.Bool  // the goroutine has run deep since it was started
 	heard  atomic.Int64 // when the peer was last heard of: System.clock
+
+	// Owned by the actor's goroutine, here for its size.
+	phase phase
 
 	// Owned by the sweeper's goroutine.
 	expired bool
@@ -153,7 +159,7 @@ func (a *Actor) start(first []byte) {
 
 func (a *Actor) begin(first []byte) bool {
 	defer a.contain(true)
-	return a.process(first)
+	return !a.takeBytes(len(first)) || a.process(first)
 }
 
 // contain closes the connection, and does nothing else, when a Handler panics. The panic may have left anything half done,
@@ -197,7 +203,10 @@ func describe(v any) string {
 // feed takes what was read, and gives the buffer back. It reports false when the actor has ended.
 func (a *Actor) feed(buf *readBuffer) bool {
 	a.heard.Store(a.system.clock.Load())
-	ok := a.process(buf.bytes())
+	ok := true
+	if a.takeBytes(buf.n) {
+		ok = a.process(buf.bytes())
+	}
 	readBuffers.Put(buf)
 	return ok
 }
@@ -249,13 +258,18 @@ func (a *Actor) handle(ev event) bool {
 		if a.phase != phaseOpen {
 			return true // it crossed our close frame
 		}
+		if !a.takeMessage() {
+			return true
+		}
 		a.received.messages++
 		a.received.bytes += uint64(len(ev.payload))
 		a.system.metrics.received(len(ev.payload))
 		a.grown.Store(true)
 		a.handler.Message(a, Message{Binary: ev.binary, Payload: ev.payload})
 	case gotPing:
-		a.sendPong(ev.payload)
+		if a.phase != phaseOpen || a.takeMessage() {
+			a.sendPong(ev.payload)
+		}
 	case gotClose:
 		return a.closedByPeer(ev.payload)
 	case gotPong, needMore: // that it came is all there is to know

@@ -182,7 +182,9 @@ func TestBacklogShrinks(t *testing.T) {
 	member := n.connect(Birth{Groups: []session.Group{g}})
 	c := n.connect(Birth{})
 	publish := func(i int) {
-		c.on(func(a *Actor) { a.Publish(g, Message{Payload: fmt.Appendf(nil, "%6d%s", i, strings.Repeat(".", 10<<10))}) })
+		c.on(func(a *Actor) {
+			a.Publish(g, Message{Payload: fmt.Appendf(nil, "%6d%s", i, strings.Repeat(".", 10<<10))})
+		})
 	}
 	b.set(true)
 	for i := range 3 {

@@ -77,13 +77,16 @@ func (a *Actor) publish(groups []session.Group, m Message) {
 
 // Join makes the session a member of g. done, which may be nil, is called on the actor's goroutine when the join is
 // effective: what anyone publishes from then on is delivered; or with an error when it never will be. Only in a Handler.
-// The error is ErrMember, ErrClosing, or the journal's.
+// The error is ErrMember, ErrClosing, ErrTooManyGroups, or the journal's.
 func (a *Actor) Join(g session.Group, done func(*Actor, error)) error {
 	switch {
 	case a.phase != phaseOpen:
 		return ErrClosing
 	case a.state.Member(g):
 		return ErrMember
+	case len(a.state.Groups) >= a.system.limits.Load().GroupsPerConnection:
+		a.system.metrics.limitedGroups.Inc()
+		return ErrTooManyGroups
 	}
 	before := a.state
 	if err := a.decide(context.Background(), time.Now(), session.Joined{Group: g}); err != nil {

@@ -307,7 +307,7 @@ func (j *brokenJournal) Append(ctx context.Context, records ...session.Record) e
 // When Open returns an error, the connection is the caller's as before, and nothing is left of it.
 func TestOpenRefuses(t *testing.T) {
 	broken := &brokenJournal{}
-	n := newNode(t, Config{MaxConnections: 2, Journal: broken})
+	n := newNode(t, Config{Limits: Limits{Connections: 2}, Journal: broken})
 	broken.Journal = n.journal
 	g := mustGroup(t, "g")
 	birth := Birth{Identity: session.Anonymous(), Handler: Echo, Groups: []session.Group{g}, Response: []byte(response)}

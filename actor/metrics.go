@@ -5,6 +5,8 @@ import (
 	"sync/atomic"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/fairlead-ws/fairlead/limit"
 )
 
 // slowReason is why a client that does not read was cut off.
@@ -25,6 +27,9 @@ type metrics struct {
 	slowOutbox, slowTimeout         prometheus.Counter
 	silent, panics, paused          prometheus.Counter
 	unpublished, unrecorded         prometheus.Counter
+
+	limitedNode, limitedAddress, limitedUser     prometheus.Counter
+	limitedMessages, limitedBytes, limitedGroups prometheus.Counter
 
 	outboxBytes atomic.Int64
 	sentBy      [sentStripes]sentCounters
@@ -55,6 +60,13 @@ func newMetrics(r prometheus.Registerer, connections func() int) (*metrics, erro
 	m.paused = counter("fairlead_read_pauses_total", "Times that a client was not read because the bus was busy.")
 	m.unpublished = counter("fairlead_messages_unpublished_total", "Messages of clients that the bus did not take: too large, or the connection or the node was closing.")
 	m.unrecorded = counter("fairlead_events_unrecorded_total", "Events of sessions that the journal did not take.")
+	limited := func(s limit.Scope) prometheus.Counter {
+		c := limit.NewCounter(s)
+		all = append(all, c)
+		return c
+	}
+	m.limitedNode, m.limitedAddress, m.limitedUser = limited(limit.Node), limited(limit.Address), limited(limit.User)
+	m.limitedMessages, m.limitedBytes, m.limitedGroups = limited(limit.Messages), limited(limit.Bytes), limited(limit.Groups)
 	slow := prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "fairlead_slow_closes_total", Help: "Connections cut off because the client read too slowly, by what showed it.",
 	}, []string{"reason"})

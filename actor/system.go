@@ -22,6 +22,8 @@ import (
 // Why [System.Open] does not take a connection.
 var (
 	ErrFull        = errors.New("the node has as many connections as it may have")
+	ErrAddressFull = errors.New("the client's address has as many connections as it may have")
+	ErrUserFull    = errors.New("the user has as many connections as it may have")
 	ErrDraining    = errors.New("the node is draining")
 	ErrUnavailable = errors.New("the journal is not available")
 )
@@ -52,8 +54,8 @@ type Config struct {
 	Journal Journal
 	// Epoch is this life of the node. Zero: a new one.
 	Epoch session.Epoch
-	// MaxConnections is how many connections there may be at once. 0: 10,000.
-	MaxConnections int
+	// Limits bounds what clients can cost, see [System.SetLimits].
+	Limits Limits
 	// MessageBytes bounds a client's message. 0: 64 KiB.
 	MessageBytes int
 	// OutboxBytes bounds what is queued for one connection, with 32 bytes for each frame added. 0: 1 MiB.
@@ -83,14 +85,17 @@ type System struct {
 	running sync.WaitGroup // actors, and their temporary writers
 	last    atomic.Uint64  // the number of the newest session
 	clock   atomic.Int64   // now(), at the sweeper's last tick
+	limits  atomic.Pointer[limits]
 
 	// Guarded by mu.
-	mu       sync.Mutex
-	actors   []*Actor
-	due      []int64 // of each actor: when the sweeper looks at it next, Unix milliseconds
-	draining bool
-	empty    chan struct{} // not nil: to be closed when the last actor is gone
-	stopped  bool
+	mu        sync.Mutex
+	actors    []*Actor
+	due       []int64            // of each actor: when the sweeper looks at it next, Unix milliseconds
+	byAddress map[netip.Addr]int // connections of each address that has one, counted while Limits.PerAddress is on
+	byUser    map[string]int     // and of each user
+	draining  bool
+	empty     chan struct{} // not nil: to be closed when the last actor is gone
+	stopped   bool
 }
 
 // New starts a System. The caller closes it, before its Bus and its Journal.
@@ -98,7 +103,7 @@ func New(c Config) (*System, error) {
 	switch {
 	case c.Bus == nil:
 		return nil, errors.New("actor: Config.Bus is required")
-	case min(c.MaxConnections, c.MessageBytes, c.OutboxBytes) < 0,
+	case min(c.MessageBytes, c.OutboxBytes) < 0,
 		min(c.WriteTimeout, c.PingInterval, c.PongTimeout, c.CloseTimeout) < 0:
 		return nil, errors.New("actor: the limits and times of Config must not be negative")
 	}
@@ -109,7 +114,6 @@ func New(c Config) (*System, error) {
 		}
 	}
 	c.Journal = cmp.Or[Journal](c.Journal, noJournal{})
-	c.MaxConnections = cmp.Or(c.MaxConnections, 10_000)
 	c.MessageBytes = cmp.Or(c.MessageBytes, 64<<10)
 	c.OutboxBytes = cmp.Or(c.OutboxBytes, 1<<20)
 	c.WriteTimeout = cmp.Or(c.WriteTimeout, 10*time.Second)
@@ -117,7 +121,12 @@ func New(c Config) (*System, error) {
 	c.PongTimeout = cmp.Or(c.PongTimeout, 20*time.Second)
 	c.CloseTimeout = cmp.Or(c.CloseTimeout, 5*time.Second)
 	c.Logger = cmp.Or(c.Logger, slog.Default())
+	l, err := newLimits(c.Limits, c.MessageBytes)
+	if err != nil {
+		return nil, err
+	}
 	s := &System{config: c, began: time.Now(), stop: make(chan struct{}), swept: make(chan struct{})}
+	s.limits.Store(l)
 	if s.metrics, err = newMetrics(c.Registerer, s.Len); err != nil {
 		return nil, fmt.Errorf("actor: %w", err)
 	}
@@ -139,9 +148,9 @@ type Birth struct {
 }
 
 // Open makes the actor of a connection whose client may come in: the opening is in the journal and the groups are joined
-// before the client is answered. When it returns nil, the connection is the System's; when it returns ErrFull,
-// ErrDraining, ErrUnavailable or ctx's error, nothing has happened and the caller answers. What is borrowed in b is not
-// used after Open has returned.
+// before the client is answered. When it returns nil, the connection is the System's; when it returns ErrFull, ErrAddressFull,
+// ErrUserFull, ErrTooManyGroups, ErrDraining, ErrUnavailable or ctx's error, nothing has happened and the caller answers.
+// What is borrowed in b is not used after Open has returned.
 func (s *System) Open(ctx context.Context, conn net.Conn, b Birth) error {
 	if b.Identity == nil || b.Handler == nil {
 		return errors.New("actor: Birth.Identity and Birth.Handler are required")
@@ -158,7 +167,7 @@ func (s *System) Open(ctx context.Context, conn net.Conn, b Birth) error {
 	if !b.Identity.Expires.IsZero() {
 		a.expires = b.Identity.Expires.Add(time.Millisecond - 1).UnixMilli() // rounded up: never before it
 	}
-	if err := s.add(a); err != nil {
+	if err := s.add(a, &b); err != nil {
 		return err
 	}
 	now := time.Now()
@@ -249,14 +258,22 @@ var joiners = sync.Pool{New: func() any {
 }}
 
 // add makes room for a.
-func (s *System) add(a *Actor) error {
+func (s *System) add(a *Actor, b *Birth) error {
+	l := s.limits.Load()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {
 	case s.draining:
 		return ErrDraining
-	case len(s.actors) >= s.config.MaxConnections:
+	case len(b.Groups) > l.GroupsPerConnection:
+		s.metrics.limitedGroups.Inc()
+		return ErrTooManyGroups
+	case len(s.actors) >= l.Connections:
+		s.metrics.limitedNode.Inc()
 		return ErrFull
+	}
+	if err := s.admitLocked(a, b.Remote, l); err != nil {
+		return err
 	}
 	a.slot = int32(len(s.actors)) //nolint:gosec // fewer than there are descriptors
 	s.actors = append(s.actors, a)
@@ -274,6 +291,7 @@ func (s *System) forget(a *Actor) {
 	s.actors[last] = nil
 	s.actors, s.due = s.actors[:last], s.due[:last]
 	a.slot = -1
+	s.dismissLocked(a)
 	if last == 0 && s.empty != nil {
 		close(s.empty)
 		s.empty = nil

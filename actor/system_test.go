@@ -31,14 +31,14 @@ func TestNewRefuses(t *testing.T) {
 	}
 	full := Config{Bus: local, Journal: memory, Epoch: session.Epoch{1}}
 	for name, change := range map[string]func(*Config){
-		"no bus":                  func(c *Config) { c.Bus = nil },
-		"negative MaxConnections": func(c *Config) { c.MaxConnections = -1 },
-		"negative MessageBytes":   func(c *Config) { c.MessageBytes = -1 },
-		"negative OutboxBytes":    func(c *Config) { c.OutboxBytes = -1 },
-		"negative WriteTimeout":   func(c *Config) { c.WriteTimeout = -1 },
-		"negative PingInterval":   func(c *Config) { c.PingInterval = -1 },
-		"negative PongTimeout":    func(c *Config) { c.PongTimeout = -1 },
-		"negative CloseTimeout":   func(c *Config) { c.CloseTimeout = -1 },
+		"no bus":                func(c *Config) { c.Bus = nil },
+		"negative Limits":       func(c *Config) { c.Limits.Connections = -1 },
+		"negative MessageBytes": func(c *Config) { c.MessageBytes = -1 },
+		"negative OutboxBytes":  func(c *Config) { c.OutboxBytes = -1 },
+		"negative WriteTimeout": func(c *Config) { c.WriteTimeout = -1 },
+		"negative PingInterval": func(c *Config) { c.PingInterval = -1 },
+		"negative PongTimeout":  func(c *Config) { c.PongTimeout = -1 },
+		"negative CloseTimeout": func(c *Config) { c.CloseTimeout = -1 },
 	} {
 		c := full
 		change(&c)
@@ -59,8 +59,12 @@ func TestNewRefuses(t *testing.T) {
 }
 
 func TestDefaults(t *testing.T) {
-	c := newNode(t, Config{}).System.config
-	if c.MaxConnections != 10_000 || c.MessageBytes != 64<<10 || c.OutboxBytes != 1<<20 || c.WriteTimeout != 10*time.Second ||
+	n := newNode(t, Config{})
+	if l := n.Limits(); l != (Limits{Connections: 10_000, GroupsPerConnection: 100}) {
+		t.Errorf("the default limits are %+v", l)
+	}
+	c := n.System.config
+	if c.MessageBytes != 64<<10 || c.OutboxBytes != 1<<20 || c.WriteTimeout != 10*time.Second ||
 		c.PingInterval != 25*time.Second || c.PongTimeout != 20*time.Second || c.CloseTimeout != 5*time.Second {
 		t.Errorf("the defaults are %+v", c)
 	}

@@ -19,7 +19,7 @@ import (
 
 // Opener makes actors; [actor.System] is one. Open takes conn over when it returns nil: then the gateway never touches it
 // again. When it returns an error, conn is still the gateway's, and the client is refused: with 503 for actor.ErrFull,
-// actor.ErrDraining and actor.ErrUnavailable, else with 500. What is borrowed in b dies when Open returns. conn has no
+// actor.ErrDraining and actor.ErrUnavailable, with 429 for actor.ErrAddressFull and actor.ErrUserFull, else with 500. What is borrowed in b dies when Open returns. conn has no
 // deadline. Open is called by many goroutines, and ctx ends with the handshake's time.
 type Opener interface {
 	Open(ctx context.Context, conn net.Conn, b actor.Birth) error
@@ -42,6 +42,8 @@ type Config struct {
 	// RefusedPerSecond is how many refused events are written one by one. Those beyond are counted and written a second
 	// later as one event for each reason, with Count. 0: 50.
 	RefusedPerSecond int
+
+	Limits Limits // see [Gateway.SetLimits]
 
 	Handshakes       int           // at once; 0: 256
 	HandshakeTimeout time.Duration // for all of one handshake; 0: 5 s
@@ -67,6 +69,7 @@ type Gateway struct {
 	timeout   time.Duration
 	logger    *slog.Logger
 	metrics   *metrics
+	rates     *rates
 	refused   *refusedEvents // nil: no journal
 	slots     chan struct{}  // one element for each handshake that is going on
 	lingering chan struct{}  // one element for each refused client that is being waited for
@@ -108,8 +111,12 @@ func New(cfg Config) (*Gateway, error) {
 		timeout:   cmp.Or(cfg.HandshakeTimeout, defaultHandshakeTimeout),
 		logger:    logger,
 		metrics:   m,
+		rates:     newRates(),
 		slots:     make(chan struct{}, n),
 		lingering: make(chan struct{}, n),
+	}
+	if err := g.rates.set(cfg.Limits); err != nil {
+		return nil, err
 	}
 	if cfg.Journal != nil {
 		g.refused = newRefusedEvents(cfg, logger)

@@ -87,14 +87,15 @@ func TestMetrics(t *testing.T) {
 			reasons = append(reasons, labels["reason"])
 		}
 	}
-	wantNames := []string{"fairlead_accept_errors_total", "fairlead_handshake_seconds", "fairlead_handshakes_in_flight", "fairlead_handshakes_total"}
+	wantNames := []string{"fairlead_accept_errors_total", "fairlead_handshake_seconds", "fairlead_handshakes_in_flight", "fairlead_handshakes_total",
+		"fairlead_limited_total"}
 	if !slices.Equal(names, wantNames) {
 		t.Errorf("metrics %q, want %q", names, wantNames)
 	}
-	wantReasons := strings.Fields(`authorizer_unavailable bad_algorithm bad_claims bad_parameter bad_signature body client_gone draining
+	wantReasons := strings.Fields(`address_full authorizer_unavailable bad_algorithm bad_claims bad_parameter bad_signature body client_gone draining
 		duplicate_header expired forbidden full group head_too_large header host http_version inactive_user internal key malformed method
-		no_credential no_route not_upgrade not_yet_valid ok origin panic path request_line timeout unavailable unknown_token unknown_user
-		verifier_unavailable websocket_version`)
+		no_credential no_route not_upgrade not_yet_valid ok origin panic path request_line timeout too_many_attempts unavailable unknown_token unknown_user
+		user_full verifier_unavailable websocket_version`)
 	if slices.Sort(reasons); !slices.Equal(reasons, wantReasons) {
 		t.Errorf("reasons %q, want %q", reasons, wantReasons)
 	}

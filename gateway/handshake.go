@@ -82,10 +82,15 @@ func (h *handshake) open(ctx context.Context, s *serving, at time.Time) (err err
 	if err := s.readHead(h); err != nil {
 		return err
 	}
-	if err := parseHead(h.head.bytes(), &h.request, &h.upgrade); err != nil {
+	err = parseHead(h.head.bytes(), &h.request, &h.upgrade)
+	h.parsed = err == nil
+	if !h.gateway.rates.attempt(h.request.Remote.Addr()) {
+		h.gateway.metrics.limitedAttempts.Inc()
+		return errAttempts
+	}
+	if err != nil {
 		return err
 	}
-	h.parsed = true
 	if err := h.upgrade.check(); err != nil {
 		return err
 	}

@@ -98,6 +98,7 @@ func (s *serving) accept(ctx context.Context, l net.Listener) error {
 			t.over(ctx)
 			s.handshakes.Add(1)
 			go s.handshake(ctx, conn)
+			g.pace(ctx)
 			continue
 		}
 		<-g.slots

@@ -4,6 +4,8 @@ import (
 	"fmt"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/fairlead-ws/fairlead/limit"
 )
 
 // metrics are what the gateway counts. They are fixed after newMetrics; all may be used by many goroutines.
@@ -12,6 +14,8 @@ type metrics struct {
 	seconds      prometheus.Histogram
 	inFlight     prometheus.Gauge
 	acceptErrors prometheus.Counter
+
+	limitedAccept, limitedAttempts prometheus.Counter
 }
 
 // newMetrics makes the metrics and registers them with r, unless it is nil.
@@ -38,6 +42,7 @@ func newMetrics(r prometheus.Registerer) (*metrics, error) {
 			Help: "Times that the kernel gave an error instead of a new connection, such as too many open files.",
 		}),
 	}
+	m.limitedAccept, m.limitedAttempts = limit.NewCounter(limit.Accept), limit.NewCounter(limit.Attempts)
 	for i := range m.handshakes {
 		result := "refused"
 		if reason(i) == reasonOK {
@@ -48,7 +53,7 @@ func newMetrics(r prometheus.Registerer) (*metrics, error) {
 	if r == nil {
 		return m, nil
 	}
-	for _, c := range []prometheus.Collector{handshakes, m.seconds, m.inFlight, m.acceptErrors} {
+	for _, c := range []prometheus.Collector{handshakes, m.seconds, m.inFlight, m.acceptErrors, m.limitedAccept, m.limitedAttempts} {
 		if err := r.Register(c); err != nil {
 			return nil, fmt.Errorf("gateway: %w", err)
 		}

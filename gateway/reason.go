@@ -25,6 +25,9 @@ const (
 	reasonPath
 	reasonGroup
 	reasonNoRoute
+	reasonAttempts
+	reasonAddressFull
+	reasonUserFull
 	reasonFull
 	reasonDraining
 	reasonUnavailable
@@ -109,6 +112,18 @@ var answers = [numReasons]answer{
 	reasonNoRoute: {
 		name: "no_route", status: 404,
 		text: "no route has this path: see the routes in the server's configuration",
+	},
+	reasonAttempts: {
+		name: "too_many_attempts", status: 429, retry: 1,
+		text: "too many connections in a second from this address: wait before trying again, and longer each time",
+	},
+	reasonAddressFull: {
+		name: "address_full", status: 429, retry: 5,
+		text: "this address has all the connections that it may have: close one, or try again later",
+	},
+	reasonUserFull: {
+		name: "user_full", status: 429, retry: 5,
+		text: "this user has all the connections that it may have: close one, or try again later",
 	},
 	reasonFull: {
 		name: "full", status: 503, retry: 5,
@@ -221,6 +236,7 @@ var (
 	errGone        = &reasonError{reasonClientGone, "the client left before the end of its request"}
 	errHeadTimeout = &reasonError{reason: reasonTimeout}
 	errDraining    = &reasonError{reason: reasonDraining}
+	errAttempts    = &reasonError{reason: reasonAttempts}
 
 	errHeadTooLarge  = &reasonError{reasonHeadTooLarge, "the request's head is too large: send fewer or smaller header fields"}
 	errTooManyFields = &reasonError{reasonHeadTooLarge, "the request has too many header fields: send at most 128"}

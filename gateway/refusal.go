@@ -53,6 +53,10 @@ func reasonOf(err error) (r reason, text string) {
 		return kind, "" // a verifier of someone else's with a reason of its own
 	}
 	switch {
+	case errors.Is(err, actor.ErrAddressFull):
+		return reasonAddressFull, ""
+	case errors.Is(err, actor.ErrUserFull):
+		return reasonUserFull, ""
 	case errors.Is(err, actor.ErrFull):
 		return reasonFull, ""
 	case errors.Is(err, actor.ErrDraining):
@@ -127,6 +131,8 @@ func phrase(status int) string {
 		return "Request Timeout"
 	case 426:
 		return "Upgrade Required"
+	case 429:
+		return "Too Many Requests"
 	case 431:
 		return "Request Header Fields Too Large"
 	case 503:

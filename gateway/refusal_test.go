@@ -109,7 +109,7 @@ func TestAnswers(t *testing.T) {
 		if a.status >= 400 && a.text == "" && !own[r] && r != reasonPath {
 			t.Errorf("%s has nothing to say", r)
 		}
-		if (a.retry > 0) != (a.status == 503) {
+		if (a.retry > 0) != (a.status == 503 || a.status == 429) {
 			t.Errorf("%s is %d and has a retry of %d", r, a.status, a.retry)
 		}
 		if a.status >= 400 && phrase(a.status) == phrase(500) && a.status != 500 {

@@ -52,7 +52,7 @@ func newNode(t *testing.T, maxConnections int) *node {
 	must(err)
 	local, err := bus.NewLocal(bus.LocalConfig{})
 	must(err)
-	n.actors, err = actor.New(actor.Config{Bus: local, Journal: n.journal, Epoch: n.epoch, MaxConnections: maxConnections})
+	n.actors, err = actor.New(actor.Config{Bus: local, Journal: n.journal, Epoch: n.epoch, Limits: actor.Limits{Connections: maxConnections}})
 	must(err)
 	query, err := authn.NewQuery("token")
 	must(err)

@@ -6,7 +6,9 @@ import (
 	"math"
 	"runtime/debug"
 
+	"github.com/fairlead-ws/fairlead/actor"
 	"github.com/fairlead-ws/fairlead/cmd/fairlead/internal/config"
+	"github.com/fairlead-ws/fairlead/gateway"
 )
 
 // maxConnections is the most that limits.connections = 0 can come to, where the system has no limit or an absurd one.
@@ -31,6 +33,21 @@ func connectionLimit(c *config.Config, files uint64, logger *slog.Logger) (int, 
 		return 0, fmt.Errorf("the open-file limit of %d leaves no room for connections: %d are reserved; raise it (ulimit -n, LimitNOFILE)", files, reserve)
 	}
 	return min(room, maxConnections), nil
+}
+
+// actorLimits returns what actors are told of the limits, connections being how many the node takes.
+func actorLimits(c config.Limits, connections int) actor.Limits {
+	return actor.Limits{
+		Connections: connections, PerAddress: c.ConnectionsPerAddress, PerUser: c.ConnectionsPerUser,
+		MessagesPerSecond: c.MessagesPerSecond, MessageBurst: c.MessageBurst,
+		BytesPerSecond: c.BytesPerSecond, ByteBurst: c.ByteBurst,
+		GroupsPerConnection: c.GroupsPerConnection, MaxAge: c.MaxAge,
+	}
+}
+
+// gatewayLimits returns what the gateway is told of the limits.
+func gatewayLimits(c config.Limits) gateway.Limits {
+	return gateway.Limits{AcceptRate: c.AcceptRate, HandshakesPerAddress: c.HandshakesPerAddress}
 }
 
 // authnFiles is how many descriptors the databases of verifiers and authorizers take at most: connections, and for SQLite

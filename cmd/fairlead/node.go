@@ -153,7 +153,7 @@ func (n *node) startRoutes() error {
 	}
 	n.actors, err = actor.New(actor.Config{
 		Bus: n.bus, Journal: n.journal, Epoch: n.epoch, Logger: n.logger, Registerer: n.registry,
-		MaxConnections: limit, MessageBytes: c.MessageBytes, OutboxBytes: c.OutboxBytes,
+		Limits: actorLimits(c, limit), MessageBytes: c.MessageBytes, OutboxBytes: c.OutboxBytes,
 		WriteTimeout: c.WriteTimeout, PingInterval: c.PingInterval, PongTimeout: c.PongTimeout,
 	})
 	if err != nil {
@@ -164,7 +164,7 @@ func (n *node) startRoutes() error {
 		return err
 	}
 	n.gateway, err = gateway.New(gateway.Config{
-		Routes: n.parts.routes, Actors: n.actors, Journal: n.journal, Epoch: n.epoch,
+		Routes: n.parts.routes, Actors: n.actors, Journal: n.journal, Epoch: n.epoch, Limits: gatewayLimits(c),
 		Handshakes: c.Handshakes, HandshakeTimeout: c.HandshakeTimeout, HeadBytes: c.HeadBytes,
 		Logger: n.logger, Registerer: n.registry,
 	})
