@@ -35,6 +35,14 @@ var (
 		WriteTimeout: 2 * time.Second, Outbox: 1 << 20,
 	}
 
+	drain = trial.Drain{Connections: 15000, Window: 30 * time.Second, Bound: 600, Acquainted: 10 * time.Second, Via: wire.ViaHeader}
+
+	journal = trial.Journal{Connections: 2000, Rounds: 15, Window: 64, Via: wire.ViaHeader}
+
+	outage = trial.Outage{
+		Standing: 2000, Rate: 500, Before: 10 * time.Second, Away: time.Minute, After: 20 * time.Second, Grown: 96, Via: wire.ViaHeader,
+	}
+
 	cycle = trial.Cycle{Connections: 10000, Warm: 3, Rounds: 6, Window: 64, Via: wire.ViaHeader}
 )
 
@@ -44,8 +52,11 @@ var commands = []command{
 	{"fanout", "server CPU per delivery at a low rate, beside a plain send loop in the same run", defineFanout},
 	{"flood", "deliveries a second and server CPU per delivery to clients that only discard", defineFlood},
 	{"stall", "clients that stop reading: when they are cut, and what the others notice", defineStall},
+	{"drain", "a node that stops: how its connections come to another", defineDrain},
+	{"journal", "server CPU per event in the journal", defineJournal},
+	{"outage", "NATS and the journal away under load: who is let in, and what grows (three minutes)", defineOutage},
 	{"cycle", "what connections leave behind that came and went", defineCycle},
-	{"all", "everything above, with the settings that the targets are for (five minutes)", defineAll},
+	{"all", "everything above, with the settings that the targets are for (eleven minutes)", defineAll},
 }
 
 // via adds the flag for the token's place.
@@ -151,6 +162,40 @@ func defineStall(flags *flag.FlagSet) func() ([]runner, error) {
 	}
 }
 
+func defineDrain(flags *flag.FlagSet) func() ([]runner, error) {
+	o := drain
+	flags.IntVar(&o.Connections, "n", o.Connections, "connections")
+	flags.DurationVar(&o.Window, "window", o.Window, "over which the node spreads its closes")
+	flags.IntVar(&o.Bound, "bound", o.Bound, "connections a second that the other node may be given")
+	via(flags, &o.Via)
+	return func() ([]runner, error) { return []runner{o}, positive(o.Connections, int(o.Window), o.Bound) }
+}
+
+func defineJournal(flags *flag.FlagSet) func() ([]runner, error) {
+	o := journal
+	flags.IntVar(&o.Connections, "n", o.Connections, "connections that come and go, in each round and at each server")
+	flags.IntVar(&o.Rounds, "rounds", o.Rounds, "rounds, after one to warm up")
+	flags.IntVar(&o.Window, "window", o.Window, "connections at once")
+	via(flags, &o.Via)
+	return func() ([]runner, error) { return []runner{o}, positive(o.Connections, o.Rounds, o.Window) }
+}
+
+// outages are the trial in both modes of the journal.
+func outages(o trial.Outage) []runner {
+	degrade, require := o, o
+	degrade.Mode, require.Mode = "degrade", "require"
+	return []runner{degrade, require}
+}
+
+func defineOutage(flags *flag.FlagSet) func() ([]runner, error) {
+	o := outage
+	flags.IntVar(&o.Standing, "n", o.Standing, "connections that are there all the time")
+	flags.IntVar(&o.Rate, "rate", o.Rate, "connections a second that come and go")
+	flags.DurationVar(&o.Away, "away", o.Away, "how long NATS is away")
+	via(flags, &o.Via)
+	return func() ([]runner, error) { return outages(o), positive(o.Standing, o.Rate, int(o.Away/time.Second)) }
+}
+
 func defineCycle(flags *flag.FlagSet) func() ([]runner, error) {
 	o := cycle
 	flags.IntVar(&o.Connections, "n", o.Connections, "connections in each round")
@@ -170,6 +215,7 @@ func defineAll(*flag.FlagSet) func() ([]runner, error) {
 	apart := idle
 	apart.Apart = true
 	return func() ([]runner, error) {
-		return []runner{idle, apart, handshake, fanout, flood, stallFull, stallSlow, cycle}, nil
+		trials := []runner{idle, apart, handshake, journal, fanout, flood, stallFull, stallSlow, cycle, drain}
+		return append(trials, outages(outage)...), nil
 	}
 }

@@ -7,9 +7,11 @@ import (
 	"os"
 	"os/exec"
 	"slices"
+	"strings"
 
 	"github.com/fairlead-ws/fairlead/bench/internal/crowd"
 	"github.com/fairlead-ws/fairlead/bench/internal/floor"
+	"github.com/fairlead-ws/fairlead/bench/internal/natsd"
 	"github.com/fairlead-ws/fairlead/bench/internal/server"
 	"github.com/fairlead-ws/fairlead/bench/internal/trial"
 )
@@ -26,6 +28,7 @@ type place struct {
 	nats    string
 	dir     string
 	self    string // this program, for the clients
+	natsd   string // the program of a NATS server; "": not built yet
 	loop    string // send loop in C; "": the one in Go
 	say     func(format string, args ...any)
 	notes   []string
@@ -41,7 +44,7 @@ func (p *place) open(ctx context.Context) (err error) {
 	}
 	if p.program == "" {
 		p.say("building %s", serverPackage)
-		if p.program, err = server.Build(ctx, p.dir, serverPackage); err != nil {
+		if p.program, err = server.Build(ctx, p.dir, "fairlead", serverPackage); err != nil {
 			os.RemoveAll(p.dir)
 			return err
 		}
@@ -60,15 +63,46 @@ func (p *place) version(ctx context.Context) string {
 }
 
 func (p *place) bench() *trial.Bench {
-	return &trial.Bench{Server: p.startServer, Crowd: p.startCrowd, Loop: p.startLoop, Say: p.say}
+	return &trial.Bench{Server: p.startServer, NATS: p.startNATS, Crowd: p.startCrowd, Loop: p.startLoop, Say: p.say}
 }
 
 func (p *place) startServer(ctx context.Context, settings map[string]string) (*trial.Target, error) {
-	s, err := server.Start(ctx, p.dir, p.program, server.Config{Secret: secret, NATS: p.nats, Settings: settings})
+	dir, err := os.MkdirTemp(p.dir, "server-")
 	if err != nil {
 		return nil, err
 	}
-	return &trial.Target{PID: s.PID(), Address: s.Address, Secret: secret, Metrics: s.Metrics, Stop: s.Stop}, nil
+	all := map[string]string{}
+	for key, value := range settings {
+		all[key] = strings.ReplaceAll(value, trial.Dir, dir)
+	}
+	if p.nats != "" {
+		delete(all, "nats.store_dir") // of the embedded server, which there is none of then
+	}
+	s, err := server.Start(ctx, dir, p.program, server.Config{Secret: secret, NATS: p.nats, Settings: all})
+	if err != nil {
+		return nil, err
+	}
+	return &trial.Target{PID: s.PID(), Address: s.Address, Secret: secret, Metrics: s.Metrics, Stop: s.Stop, Ended: s.Ended}, nil
+}
+
+func (p *place) startNATS(ctx context.Context) (trial.NATS, error) {
+	if p.natsd == "" {
+		p.say("building %s", natsd.Package)
+		program, err := server.Build(ctx, p.dir, "nats-server", natsd.Package)
+		if err != nil {
+			return nil, err
+		}
+		p.natsd = program
+	}
+	dir, err := os.MkdirTemp(p.dir, "nats-")
+	if err != nil {
+		return nil, err
+	}
+	address, err := server.FreeAddress("")
+	if err != nil {
+		return nil, err
+	}
+	return natsd.Start(ctx, dir, p.natsd, address)
 }
 
 func (p *place) startCrowd(ctx context.Context) (*crowd.Client, error) {

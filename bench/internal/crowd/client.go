@@ -66,6 +66,15 @@ func (c *Client) Publish(p Publish) (Published, error) {
 	return *r.Published, nil
 }
 
+// Move follows a server that stops to another one.
+func (c *Client) Move(m Move) (Moved, error) {
+	r, err := c.do(Command{Move: &m})
+	if err != nil || r.Moved == nil {
+		return Moved{}, fail("move", err)
+	}
+	return *r.Moved, nil
+}
+
 // Await waits for bytes to be thrown away.
 func (c *Client) Await(a Await) (Counts, error) { return c.counts(Command{Await: &a}) }
 

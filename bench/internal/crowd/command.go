@@ -43,6 +43,7 @@ type Command struct {
 	Await   *Await   `json:",omitempty"`
 	Close   *Close   `json:",omitempty"`
 	Count   *Count   `json:",omitempty"`
+	Move    *Move    `json:",omitempty"`
 }
 
 // Open makes connections. It is done when each is open, refused or failed.
@@ -53,10 +54,11 @@ type Open struct {
 	Raw           bool   // plain TCP: no handshake
 	Path          string // {i} is the connection's number
 	Via           wire.Via
-	Secret        string // HS256 key
-	Forge         bool   // sign with another key
-	Window        int    // handshakes at once
-	Sources       int    // spread over so many source addresses from 127.0.0.2 on; 0: one, of the kernel's choice
+	Secret        string  // HS256 key
+	Forge         bool    // sign with another key
+	Window        int     // handshakes at once
+	Rate          float64 // begun in a second, on a schedule; 0: as fast as Window allows
+	Sources       int     // spread over so many source addresses from 127.0.0.2 on; 0: one, of the kernel's choice
 	Reading       Reading
 	ReceiveBuffer int           // SO_RCVBUF; 0: the kernel's
 	Leaving       Leaving       // at once after the handshake
@@ -111,6 +113,25 @@ type Close struct {
 // Count asks for the counts and, with Reset, sets Latency and the per-message counts to zero afterwards.
 type Count struct{ Reset bool }
 
+// Move follows a server that stops: the crowd asks its process to end (SIGTERM), and each connection that is closed with
+// 1012 is opened again, at once, at another server. It is done when all are there, or when nothing more comes. Of Open, the
+// counts, Window and Leaving are not looked at.
+type Move struct {
+	Open
+	Process int
+}
+
+// Moved is the outcome of [Move].
+type Moved struct {
+	Moved   int           // open at the other server
+	Lost    int           // ended in another way than by a close with 1012
+	Failed  int           // not let in by the other server
+	Elapsed time.Duration // from the signal to the last one that is open again
+	First   time.Duration // from the signal to the first close
+	Busiest int           // the most that were opened again within one second
+	Error   string        // the first failure
+}
+
 // Counts is what a crowd has seen.
 type Counts struct {
 	Open      int   // connections open now
@@ -137,5 +158,6 @@ type Reply struct {
 	Error     string     `json:",omitempty"`
 	Opened    *Opened    `json:",omitempty"`
 	Published *Published `json:",omitempty"`
+	Moved     *Moved     `json:",omitempty"`
 	Counts    *Counts    `json:",omitempty"` // after Await, Close and Count
 }

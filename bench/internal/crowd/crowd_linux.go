@@ -188,6 +188,8 @@ func (c *Crowd) begin(cmd Command) (job, error) {
 		return &awaitJob{Await: *cmd.Await, since: c.now()}, nil
 	case cmd.Close != nil:
 		return c.beginClose(*cmd.Close)
+	case cmd.Move != nil:
+		return c.beginMove(*cmd.Move)
 	case cmd.Count != nil:
 		return &countJob{*cmd.Count}, nil
 	}

@@ -40,7 +40,8 @@ func (c *Crowd) frame(at *conn, h wire.Header, payload []byte) {
 			code = int(binary.BigEndian.Uint16(payload))
 		}
 		c.counts.Codes[code]++
-		c.fail(at, fmt.Errorf("closed by the server with %d", code))
+		c.send(at, wire.AppendFrame(nil, wire.Close, payload))
+		c.fail(at, closeError(code))
 	case wire.Text, wire.Binary:
 		if s, ok := parseMessage(payload); ok {
 			c.message(at, s)
@@ -48,6 +49,11 @@ func (c *Crowd) frame(at *conn, h wire.Header, payload []byte) {
 	case wire.Continuation, wire.Pong:
 	}
 }
+
+// closeError is a close code of the server's.
+type closeError int
+
+func (e closeError) Error() string { return fmt.Sprintf("closed by the server with %d", int(e)) }
 
 // message counts a message of the crowd.
 func (c *Crowd) message(at *conn, s stamp) {

@@ -91,4 +91,4 @@ func (j *countJob) settled(*Crowd, *conn, state, error) {}
 
 func (j *countJob) progress(*Crowd) string { return "counting" }
 
-var _ = []job{(*openJob)(nil), (*publishJob)(nil), (*awaitJob)(nil), (*closeJob)(nil), (*countJob)(nil)}
+var _ = []job{(*openJob)(nil), (*publishJob)(nil), (*awaitJob)(nil), (*closeJob)(nil), (*countJob)(nil), (*moveJob)(nil)}

@@ -35,9 +35,9 @@ type openJob struct {
 }
 
 func (c *Crowd) beginOpen(o Open) (job, error) {
-	addr, err := netip.ParseAddrPort(o.Address)
-	if err != nil || !addr.Addr().Is4() {
-		return nil, fmt.Errorf("address %q: want an IPv4 address and a port", o.Address)
+	peer, err := sockaddr(o.Address)
+	if err != nil {
+		return nil, err
 	}
 	limit, err := proc.RaiseFileLimit()
 	if err != nil {
@@ -54,7 +54,7 @@ func (c *Crowd) beginOpen(o Open) (job, error) {
 	}
 	j := &openJob{
 		Open: o, from: len(c.conns), to: len(c.conns) + o.Connections, latency: newHistogram(),
-		peer: unix.SockaddrInet4{Port: int(addr.Port()), Addr: addr.Addr().As4()},
+		peer: peer,
 	}
 	j.next, j.Status = j.from, map[int]int{}
 	secret, now := o.Secret, time.Now()
@@ -76,6 +76,14 @@ func (c *Crowd) beginOpen(o Open) (job, error) {
 	return j, nil
 }
 
+func sockaddr(address string) (unix.SockaddrInet4, error) {
+	addr, err := netip.ParseAddrPort(address)
+	if err != nil || !addr.Addr().Is4() {
+		return unix.SockaddrInet4{}, fmt.Errorf("address %q: want an IPv4 address and a port", address)
+	}
+	return unix.SockaddrInet4{Port: int(addr.Port()), Addr: addr.Addr().As4()}, nil
+}
+
 func request(o *Open, n int, secret string, now time.Time) ([]byte, error) {
 	r := wire.Request{
 		Host: o.Address, Path: strings.ReplaceAll(o.Path, "{i}", strconv.Itoa(n)), Via: o.Via, Key: wire.Key(n),
@@ -90,11 +98,11 @@ func request(o *Open, n int, secret string, now time.Time) ([]byte, error) {
 }
 
 func (j *openJob) step(c *Crowd, now int64) (*Reply, int64) {
-	for j.next < j.to && j.live < j.Window {
+	for j.next < j.to && j.live < j.Window && j.due(j.next) <= now {
 		at := &c.conns[j.next]
 		j.next++
 		j.live++
-		if err := j.dial(c, at); err != nil {
+		if err := c.dial(at, &j.Open, &j.peer); err != nil {
 			c.fail(at, err)
 		}
 	}
@@ -111,6 +119,12 @@ func (j *openJob) step(c *Crowd, now int64) (*Reply, int64) {
 		j.next = j.to
 	}
 	if j.next < j.to || j.live > 0 {
+		if j.live == 0 {
+			j.moved = now // the schedule is no lack of progress
+		}
+		if j.live < j.Window && j.next < j.to {
+			return nil, min(now+int64(longestWait), j.due(j.next))
+		}
 		return nil, now + int64(longestWait)
 	}
 	j.Elapsed = time.Duration(j.moved - j.began)
@@ -118,26 +132,35 @@ func (j *openJob) step(c *Crowd, now int64) (*Reply, int64) {
 	return &Reply{Opened: &j.Opened}, now
 }
 
-func (j *openJob) dial(c *Crowd, at *conn) error {
+// due is when the connection of that index is to be begun.
+func (j *openJob) due(index int) int64 {
+	if j.Rate <= 0 {
+		return j.began
+	}
+	return j.began + int64(float64(index-j.from)/j.Rate*float64(time.Second))
+}
+
+// dial begins to connect.
+func (c *Crowd) dial(at *conn, o *Open, peer *unix.SockaddrInet4) error {
 	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return fmt.Errorf("socket: %w", err)
 	}
 	at.fd, at.state, at.begun = fd, connecting, c.now()
 	err = unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1)
-	if err == nil && j.ReceiveBuffer > 0 {
-		err = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF, j.ReceiveBuffer)
+	if err == nil && o.ReceiveBuffer > 0 {
+		err = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF, o.ReceiveBuffer)
 	}
-	if err == nil && j.Sources > 0 {
+	if err == nil && o.Sources > 0 {
 		err = unix.SetsockoptInt(fd, unix.IPPROTO_IP, unix.IP_BIND_ADDRESS_NO_PORT, 1)
 		if err == nil {
 			var from unix.SockaddrInet4
-			binary.BigEndian.PutUint32(from.Addr[:], uint32(firstSource+at.number%j.Sources))
+			binary.BigEndian.PutUint32(from.Addr[:], uint32(firstSource+at.number%o.Sources))
 			err = unix.Bind(fd, &from)
 		}
 	}
 	if err == nil {
-		if err = unix.Connect(fd, &j.peer); errors.Is(err, unix.EINPROGRESS) {
+		if err = unix.Connect(fd, peer); errors.Is(err, unix.EINPROGRESS) {
 			err = nil
 		}
 	}

@@ -31,6 +31,7 @@ type Config struct {
 	WriteTimeout time.Duration // a member that does not take a message for so long is cut; 0: one minute
 	DropEach     int           // loses each so many-th delivery; 0: none
 	Ping         bool          // sends a ping with each delivery
+	Journal      bool          // has a journal, by its metrics
 }
 
 // Server is a running server.
@@ -111,6 +112,19 @@ func (s *Server) Close() {
 	s.wg.Wait()
 }
 
+// Restart closes each connection with 1012, as a server does that stops, and takes no new ones.
+func (s *Server) Restart() {
+	s.listener.Close()
+	frame := ws.MustCompileFrame(ws.NewCloseFrame(ws.NewCloseFrameBody(1012, "restart")))
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, members := range s.groups {
+		for m := range members {
+			m.queue <- frame // so few as a test has, it has room for
+		}
+	}
+}
+
 // Pongs returns the number of pongs received.
 func (s *Server) Pongs() int64 { return s.pongs.Load() }
 
@@ -123,12 +137,15 @@ func (s *Server) Members(group string) int {
 
 func (s *Server) metrics(w http.ResponseWriter, _ *http.Request) {
 	s.mu.Lock()
-	goroutines := len(s.conns)
+	n := len(s.conns)
 	s.mu.Unlock()
 	fmt.Fprintf(w, "# TYPE fairlead_deliveries_total counter\nfairlead_deliveries_total %d\n", s.sent.Load())
 	fmt.Fprintf(w, "fairlead_handshakes_total{result=\"accepted\",reason=\"\"} %d\n", s.opened.Load())
 	fmt.Fprintf(w, "fairlead_handshakes_total{result=\"refused\",reason=\"bad_signature\"} %d\n", s.refused.Load())
-	fmt.Fprintf(w, "go_goroutines %d\n", goroutines+10)
+	fmt.Fprintf(w, "go_goroutines %d\nfairlead_connections %d\n", n+10, n)
+	if s.cfg.Journal {
+		fmt.Fprintf(w, "fairlead_journal_records_total{kind=\"opened\"} %d\n", 2*s.opened.Load())
+	}
 }
 
 func (s *Server) accept() {

@@ -23,9 +23,9 @@ const (
 	stopTimeout  = 5 * time.Second
 )
 
-// Build builds the server's command, a package path as for `go build`, into dir and returns the program.
-func Build(ctx context.Context, dir, pkg string) (program string, err error) {
-	program = filepath.Join(dir, "server")
+// Build builds a command, a package path as for `go build`, into dir under that name, and returns the program.
+func Build(ctx context.Context, dir, name, pkg string) (program string, err error) {
+	program = filepath.Join(dir, name)
 	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-o", program, pkg)
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0") // as `make build` does
 	if out, err := cmd.CombinedOutput(); err != nil {
@@ -43,6 +43,8 @@ type Server struct {
 	log  string
 	done chan struct{} // closed once the process has ended
 	err  error         // its end; read after done
+
+	ended bool // it was to end, and has
 }
 
 // Start writes the configuration into dir, starts `program serve --config FILE` and waits until it is ready. An empty
@@ -51,7 +53,7 @@ func Start(ctx context.Context, dir, program string, cfg Config) (*Server, error
 	var err error
 	for _, addr := range []*string{&cfg.Public, &cfg.Internal} {
 		if *addr == "" {
-			if *addr, err = freeAddress(cfg.Public); err != nil {
+			if *addr, err = FreeAddress(cfg.Public); err != nil {
 				return nil, err
 			}
 		}
@@ -142,8 +144,25 @@ func (s *Server) LogTail() string {
 	return string(b)
 }
 
+// Ended waits for the end of a server that somebody else told to stop. Stop has nothing to do then.
+func (s *Server) Ended() error {
+	select {
+	case <-s.done:
+	case <-time.After(stopTimeout):
+		return errors.New("it goes on")
+	}
+	s.ended = true
+	if s.err != nil {
+		return fmt.Errorf("%w\n%s", s.err, s.LogTail())
+	}
+	return nil
+}
+
 // Stop asks the server to end, and ends it when it takes too long. A server that ended before is an error.
 func (s *Server) Stop() error {
+	if s.ended {
+		return nil
+	}
 	select {
 	case <-s.done:
 		return fmt.Errorf("the server had ended before: %w\n%s", s.err, s.LogTail())
@@ -159,10 +178,10 @@ func (s *Server) Stop() error {
 	return nil
 }
 
-// freeAddress returns a free address on 127.0.0.1 other than taken. It looks below the range from which the kernel takes the
+// FreeAddress returns a free address on 127.0.0.1 other than taken. It looks below the range from which the kernel takes the
 // ports of clients, since one of these could sit on the port when the server starts. Ports below 1024 are tried too: for a
 // user who may not have them they are not free.
-func freeAddress(taken string) (string, error) {
+func FreeAddress(taken string) (string, error) {
 	first, err := proc.EphemeralFrom()
 	if err != nil {
 		return "", err

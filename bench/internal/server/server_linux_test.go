@@ -48,7 +48,7 @@ func buildStub(t *testing.T) string {
 	if err := os.WriteFile(file, []byte(stub), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	program, err := Build(t.Context(), dir, file)
+	program, err := Build(t.Context(), dir, "server", file)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -95,7 +95,7 @@ func TestStartFails(t *testing.T) {
 	if _, err := Start(t.Context(), "/nonexistent", program, Config{}); err == nil {
 		t.Error("a folder that is not there holds a configuration")
 	}
-	if _, err := Build(t.Context(), t.TempDir(), "./nonexistent"); err == nil {
+	if _, err := Build(t.Context(), t.TempDir(), "server", "./nonexistent"); err == nil {
 		t.Error("a package that is not there builds")
 	}
 }
@@ -105,11 +105,11 @@ func TestFreeAddress(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	a, err := freeAddress("")
+	a, err := FreeAddress("")
 	if err != nil {
 		t.Fatal(err)
 	}
-	b, err := freeAddress(a)
+	b, err := FreeAddress(a)
 	if err != nil || a == b {
 		t.Fatalf("%s, %v beside %s", b, err, a)
 	}
@@ -121,7 +121,7 @@ func TestFreeAddress(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer l.Close()
-	if c, err := freeAddress(""); err != nil || c == a {
+	if c, err := FreeAddress(""); err != nil || c == a {
 		t.Errorf("%s, %v: that is taken", c, err)
 	}
 }

@@ -21,16 +21,30 @@ type Target struct {
 	Secret  string // the HS256 key that signs tokens for it
 	Metrics func(context.Context) (server.Metrics, error)
 	Stop    func() error
+	Ended   func() error // waits for the end of a server that was told to stop, in place of Stop
+}
+
+// NATS is a NATS server that a trial can take away, at once, and bring back.
+type NATS interface {
+	URL() string
+	Kill() error
+	Again() error
 }
 
 // Bench is where trials run: how to get a server and clients. All fields are needed.
 type Bench struct {
 	// Server starts a server; settings are keys of its configuration, such as limits.write_timeout, with their values as in the file.
+	// Dir in a value becomes a folder of that server's own.
 	Server func(ctx context.Context, settings map[string]string) (*Target, error)
-	Crowd  func(ctx context.Context) (*crowd.Client, error)
-	Loop   func(ctx context.Context, connections, size int) (*floor.Loop, error)
-	Say    func(format string, args ...any) // one line of progress
+	// NATS starts a NATS server, for trials that set nats.url to it.
+	NATS  func(ctx context.Context) (NATS, error)
+	Crowd func(ctx context.Context) (*crowd.Client, error)
+	Loop  func(ctx context.Context, connections, size int) (*floor.Loop, error)
+	Say   func(format string, args ...any) // one line of progress
 }
+
+// Dir stands for a folder of the server's own in the values of its settings.
+const Dir = "{dir}"
 
 // Times that no trial waits longer than.
 const (

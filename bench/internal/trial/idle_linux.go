@@ -38,9 +38,9 @@ func (s *stage) standing(ctx context.Context) (st standing, err error) {
 	return st, err
 }
 
-// Run opens the connections, waits, and compares. The clients answer pings and send nothing else.
+// Run opens the connections, waits, and compares. The clients answer pings and send nothing else. The journal is on disk.
 func (o Idle) Run(ctx context.Context, b *Bench) (figures []report.Figure, err error) {
-	s, err := b.stage(ctx, nil)
+	s, err := b.stage(ctx, onDisk())
 	if err != nil {
 		return nil, err
 	}

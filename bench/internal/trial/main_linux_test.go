@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"strconv"
+	"sync"
 	"testing"
 
 	"go.uber.org/goleak"
@@ -55,10 +56,16 @@ func child(args []string) error {
 // are about what the trials do and count.
 type rig struct {
 	*Bench
-	peer     *peer.Server
+	peer     *peer.Server      // the last one
 	settings map[string]string // of the last start
 	stops    int
-	said     []string
+	ended    error    // of a server that was told to stop
+	nats     []string // what was done to it
+
+	// Guarded by mu: a signal is no synchronisation.
+	mu    sync.Mutex
+	peers []*peer.Server
+	said  []string
 }
 
 func newRig(t *testing.T, cfg peer.Config) *rig {
@@ -66,14 +73,20 @@ func newRig(t *testing.T, cfg peer.Config) *rig {
 	r.Bench = &Bench{
 		Server: func(_ context.Context, settings map[string]string) (*Target, error) {
 			r.peer, r.settings = peer.Start(t, cfg), settings
+			started := r.peer
+			r.mu.Lock()
+			r.peers = append(r.peers, started)
+			r.mu.Unlock()
 			return &Target{
-				PID: os.Getpid(), Address: r.peer.Address, Secret: peer.Secret,
+				PID: os.Getpid(), Address: started.Address, Secret: peer.Secret,
 				Metrics: func(ctx context.Context) (server.Metrics, error) {
-					return server.ReadMetrics(ctx, r.peer.Internal+"/metrics")
+					return server.ReadMetrics(ctx, started.Internal+"/metrics")
 				},
-				Stop: func() error { r.stops++; return nil },
+				Stop:  func() error { r.stops++; return nil },
+				Ended: func() error { return r.ended },
 			}, nil
 		},
+		NATS:  func(context.Context) (NATS, error) { return r, nil },
 		Crowd: func(ctx context.Context) (*crowd.Client, error) { return crowd.Start(ctx, os.Args[0], crowdWord) },
 		Loop: func(ctx context.Context, n, size int) (*floor.Loop, error) {
 			return floor.Start(ctx, n, size, os.Args[0], loopWord)
@@ -81,4 +94,19 @@ func newRig(t *testing.T, cfg peer.Config) *rig {
 		Say: func(format string, args ...any) { r.said = append(r.said, fmt.Sprintf(format, args...)) },
 	}
 	return r
+}
+
+// The rig is its own NATS server, which nobody uses.
+
+func (r *rig) URL() string { return "nats://127.0.0.1:1" }
+
+func (r *rig) Kill() error { r.nats = append(r.nats, "kill"); return nil }
+
+func (r *rig) Again() error { r.nats = append(r.nats, "again"); return nil }
+
+// restart closes the connections of the second server.
+func (r *rig) restart() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.peers[1].Restart()
 }

@@ -32,15 +32,22 @@ func figures(t *testing.T, r *rig, trial interface {
 	if r.stops != 1 || len(r.said) == 0 {
 		t.Errorf("the server was stopped %d times; progress: %q", r.stops, r.said)
 	}
-	named := map[string]report.Figure{}
 	for _, f := range all {
 		if f.Trial == "" || f.Name == "" || math.IsNaN(f.Value) || math.IsInf(f.Value, 0) {
 			t.Errorf("figure %+v", f)
 		}
-		named[f.Name] = f
 	}
+	named := byName(all)
 	if len(named) != len(all) {
 		t.Errorf("names come twice in %+v", all)
+	}
+	return named
+}
+
+func byName(all []report.Figure) map[string]report.Figure {
+	named := map[string]report.Figure{}
+	for _, f := range all {
+		named[f.Name] = f
 	}
 	return named
 }
@@ -62,8 +69,8 @@ func TestIdle(t *testing.T) {
 		if f := got["resident bytes per connection"]; (f.Met == nil) != apart {
 			t.Errorf("the target is for one group: %+v", f)
 		}
-		if r.settings != nil {
-			t.Errorf("settings %v; idle is measured with the defaults", r.settings)
+		if len(r.settings) != 2 || r.settings["nats.store_dir"] != `"{dir}/store"` || r.settings["journal.mode"] != `"degrade"` {
+			t.Errorf("settings %v; idle is measured with the defaults, and the journal on disk", r.settings)
 		}
 	}
 }
