@@ -8,8 +8,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// serviceRestart is the close code of a server that stops.
-const serviceRestart closeError = 1012
+// errServiceRestart is the close code of a server that stops.
+const errServiceRestart closeError = 1012
 
 // moveJob is a [Move].
 type moveJob struct {
@@ -54,7 +54,7 @@ func (j *moveJob) step(_ *Crowd, now int64) (*Reply, int64) {
 func (j *moveJob) settled(c *Crowd, at *conn, was state, err error) {
 	j.moved = c.now()
 	switch {
-	case was == open && errors.Is(err, serviceRestart):
+	case was == open && errors.Is(err, errServiceRestart):
 		if j.First == 0 {
 			j.First = time.Duration(j.moved - j.began)
 		}
