@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"os"
 	"strconv"
 	"sync/atomic"
 	"time"
@@ -16,8 +17,8 @@ import (
 
 const (
 	defaultServerName  = "fairlead"
-	defaultStoreMemory = 256 << 20
-	defaultStoreBytes  = 10 << 30
+	defaultStoreMemory = int64(256 << 20)
+	defaultStoreBytes  = int64(1 << 30)
 
 	// startPatience is how long an embedded server may take to start; it needs some milliseconds.
 	startPatience = 10 * time.Second
@@ -36,10 +37,13 @@ type EmbeddedConfig struct {
 	User, Password string
 	// MaxPayload is the largest message in bytes. 0: 1 MiB.
 	MaxPayload int
-	// StoreDir is the folder of JetStream. "": there is no JetStream.
+	// JetStream turns JetStream on.
+	JetStream bool
+	// StoreDir is the folder of JetStream's files. "": streams are kept in memory, and gone with the process. The server
+	// wants a folder even then: it gets one of the system's for temporary files, which Close removes.
 	StoreDir string
-	// StoreMemory and StoreBytes bound what JetStream keeps in memory and on disk. 0: 256 MiB and 10 GiB.
-	StoreMemory, StoreBytes int64
+	// StoreBytes bounds what JetStream keeps, on disk with a StoreDir, else in memory. 0: 1 GiB and 256 MiB.
+	StoreBytes int64
 	// Logger gets what the server says. Nil: slog.Default().
 	Logger *slog.Logger
 }
@@ -51,11 +55,12 @@ type EmbeddedConfig struct {
 type Embedded struct {
 	server         *server.Server
 	user, password string
+	temporary      string // a folder to remove, or ""
 }
 
 // StartEmbedded starts a server and returns when it is ready. The caller closes it, after the buses that use it.
 func StartEmbedded(c EmbeddedConfig) (*Embedded, error) {
-	if c.MaxPayload < 0 || c.StoreMemory < 0 || c.StoreBytes < 0 {
+	if c.MaxPayload < 0 || c.StoreBytes < 0 {
 		return nil, errNegative
 	}
 	o := &server.Options{
@@ -85,29 +90,67 @@ func StartEmbedded(c EmbeddedConfig) (*Embedded, error) {
 			o.Port = server.RANDOM_PORT
 		}
 	}
-	if c.StoreDir != "" {
-		o.JetStream = true
-		o.StoreDir = c.StoreDir
-		o.JetStreamMaxMemory = cmp.Or(c.StoreMemory, int64(defaultStoreMemory))
-		o.JetStreamMaxStore = cmp.Or(c.StoreBytes, int64(defaultStoreBytes))
-		o.DisableJetStreamBanner = true
+	e := &Embedded{user: c.User, password: c.Password}
+	if c.JetStream {
+		if err := e.store(o, c.StoreDir, c.StoreBytes); err != nil {
+			return nil, err
+		}
 	}
+	if err := e.start(o, cmp.Or(c.Logger, slog.Default())); err != nil {
+		e.clean()
+		return nil, err
+	}
+	return e, nil
+}
+
+// store turns JetStream on, with a limit of one byte for the kind of store that is not meant: 0 would be three quarters
+// of the machine.
+func (e *Embedded) store(o *server.Options, dir string, bytes int64) error {
+	o.JetStream = true
+	o.DisableJetStreamBanner = true
+	if dir != "" {
+		o.StoreDir, o.JetStreamMaxStore, o.JetStreamMaxMemory = dir, cmp.Or(bytes, defaultStoreBytes), 1
+		return nil
+	}
+	var errs []error
+	for _, parent := range []string{os.TempDir(), "/dev/shm"} { // an image made from scratch has no folder for temporary files
+		dir, err := os.MkdirTemp(parent, "fairlead-jetstream-")
+		if err == nil {
+			e.temporary = dir
+			o.StoreDir, o.JetStreamMaxStore, o.JetStreamMaxMemory = dir, 1, cmp.Or(bytes, defaultStoreMemory)
+			return nil
+		}
+		errs = append(errs, err)
+	}
+	return fmt.Errorf("bus: embedded server: JetStream needs a folder, also to keep streams in memory: %w", errors.Join(errs...))
+}
+
+// start starts the server and returns when it is ready, or has failed and ended.
+func (e *Embedded) start(o *server.Options, logger *slog.Logger) error {
 	s, err := server.NewServer(o)
 	if err != nil {
-		return nil, fmt.Errorf("bus: embedded server: %w", err)
+		return fmt.Errorf("bus: embedded server: %w", err)
 	}
-	log := &serverLog{log: cmp.Or(c.Logger, slog.Default())}
+	log := &serverLog{log: logger}
 	s.SetLoggerV2(log, false, false, false)
 	s.Start()
 	// A server that failed to start says so in its log only, and is never ready.
 	if fatal := log.fatal.Load(); fatal != nil || !s.ReadyForConnections(startPatience) {
 		s.Shutdown()
 		if fatal != nil {
-			return nil, fmt.Errorf("bus: embedded server: %s", *fatal)
+			return fmt.Errorf("bus: embedded server: %s", *fatal)
 		}
-		return nil, errors.New("bus: embedded server: it is not ready")
+		return errors.New("bus: embedded server: it is not ready")
 	}
-	return &Embedded{server: s, user: c.User, password: c.Password}, nil
+	e.server = s
+	return nil
+}
+
+// clean removes the folder that the server was given for the time of its life.
+func (e *Embedded) clean() {
+	if e.temporary != "" {
+		_ = os.RemoveAll(e.temporary) // what stays of it is the system's to remove
+	}
 }
 
 // URL returns where other clients reach the server, without user and password; "" if it does not listen.
@@ -124,6 +167,7 @@ func (e *Embedded) Close(ctx context.Context) error {
 	go func() {
 		e.server.Shutdown()
 		e.server.WaitForShutdown()
+		e.clean()
 		close(ended)
 	}()
 	select {

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"log/slog"
 	"net"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -106,7 +108,7 @@ func TestEmbeddedListens(t *testing.T) {
 		t.Fatal(err)
 	}
 	if _, err := js.AccountInfo(); !errors.Is(err, nats.ErrJetStreamNotEnabled) {
-		t.Errorf("JetStream without a StoreDir: %v", err)
+		t.Errorf("JetStream that nobody turned on: %v", err)
 	}
 }
 
@@ -119,18 +121,68 @@ func TestEmbeddedPassword(t *testing.T) {
 }
 
 func TestEmbeddedJetStream(t *testing.T) {
-	e := startServer(t, bus.EmbeddedConfig{
-		Listen: "127.0.0.1:0", StoreDir: t.TempDir(), StoreMemory: 1 << 20, StoreBytes: 2 << 20,
-	})
-	js, err := client(t, e.URL()).JetStream(nats.MaxWait(patience))
-	if err != nil {
-		t.Fatal(err)
+	for name, c := range map[string]bus.EmbeddedConfig{
+		"on disk":   {StoreDir: t.TempDir(), StoreBytes: 2 << 20},
+		"in memory": {StoreBytes: 2 << 20},
+		"defaults":  {},
+	} {
+		t.Run(name, func(t *testing.T) {
+			temporary := t.TempDir()
+			t.Setenv("TMPDIR", temporary)
+			c.JetStream, c.Listen = true, "127.0.0.1:0"
+			e := startServer(t, c)
+			nc := client(t, e.URL())
+			js, err := nc.JetStream(nats.MaxWait(patience))
+			if err != nil {
+				t.Fatal(err)
+			}
+			meant, other := nats.MemoryStorage, nats.FileStorage
+			if c.StoreDir != "" {
+				meant, other = other, meant
+			}
+			if _, err := js.AddStream(&nats.StreamConfig{Name: "s", MaxBytes: 1 << 20, Storage: meant}); err != nil {
+				t.Errorf("a stream within the limit: %v", err)
+			}
+			if _, err := js.AddStream(&nats.StreamConfig{Name: "l", MaxBytes: 2 << 30, Storage: meant}); err == nil {
+				t.Error("a stream over the limit was made")
+			}
+			if _, err := js.AddStream(&nats.StreamConfig{Name: "o", MaxBytes: 1 << 10, Storage: other}); err == nil {
+				t.Error("a stream of the kind of store that is not meant was made")
+			}
+			if _, err := js.Publish("s", []byte("kept")); err != nil {
+				t.Errorf("Publish: %v", err)
+			}
+			nc.Close()
+			stop(t, e)
+			if files, err := os.ReadDir(temporary); err != nil || len(files) > 0 {
+				t.Errorf("temporary files are left: %v (%v)", files, err)
+			}
+		})
 	}
-	if _, err := js.AddStream(&nats.StreamConfig{Name: "s", MaxBytes: 1 << 20}); err != nil {
-		t.Errorf("a stream within the limit: %v", err)
-	}
-	if _, err := js.AddStream(&nats.StreamConfig{Name: "l", MaxBytes: 1 << 30}); err == nil {
-		t.Error("a stream over the limit was made")
+}
+
+// What is on disk is there again after a restart.
+func TestEmbeddedJetStreamStays(t *testing.T) {
+	c := bus.EmbeddedConfig{JetStream: true, StoreDir: t.TempDir(), Listen: "127.0.0.1:0"}
+	for round := range 2 {
+		e := startServer(t, c)
+		nc := client(t, e.URL())
+		js, err := nc.JetStream(nats.MaxWait(patience))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if round == 0 {
+			if _, err := js.AddStream(&nats.StreamConfig{Name: "s"}); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := js.Publish("s", []byte("kept")); err != nil {
+				t.Fatal(err)
+			}
+		} else if m, err := js.GetMsg("s", 1); err != nil || string(m.Data) != "kept" {
+			t.Errorf("after the restart: %+v, %v", m, err)
+		}
+		nc.Close()
+		stop(t, e)
 	}
 }
 
@@ -140,12 +192,18 @@ func TestEmbeddedRefuses(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer taken.Close()
+	file := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
 	for name, c := range map[string]bus.EmbeddedConfig{
 		"address taken": {Listen: taken.Addr().String()},
 		"no port":       {Listen: "127.0.0.1"},
 		"bad port":      {Listen: "127.0.0.1:nats"},
 		"large port":    {Listen: "127.0.0.1:70000"},
 		"negative":      {MaxPayload: -1},
+		"store":         {JetStream: true, StoreBytes: -1},
+		"store's file":  {JetStream: true, StoreDir: file},
 	} {
 		c.Logger = quiet()
 		if e, err := bus.StartEmbedded(c); err == nil {

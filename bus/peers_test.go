@@ -324,6 +324,15 @@ func TestPeersAndStrangers(t *testing.T) {
 		asked.Add(1)
 		return nil, nil
 	}})
+	b := startPeers(t, url, "b", map[string]bus.Answerer{"op": say("b")})
+	eventually(t, "the server has a's subscriptions, the last of which hears answers", func() bool {
+		replies, _, err := a.Ask(t.Context(), "op", nil)
+		return err == nil && len(replies) == 1
+	})
+	if err := b.Close(); err != nil {
+		t.Error(err)
+	}
+	eventually(t, "b has left", a.sees(""))
 	nc := client(t, url)
 	own := "fl.fairlead.n." + a.epoch.String()
 	for _, m := range []nats.Msg{

@@ -25,23 +25,6 @@ type wireRecord struct {
 	Event   json.RawMessage `json:"e"`
 }
 
-// MarshalJSON implements [json.Marshaler]. The form is {"v":1,"t":TIME,"s":ID,"n":SEQ,"k":KIND,"e":{…}}, the time in
-// UTC as in RFC 3339 with nanoseconds where there are some. It fails only as [Record.Check] does.
-func (r Record) MarshalJSON() ([]byte, error) {
-	if err := r.Check(); err != nil {
-		return nil, err
-	}
-	r = r.Kept()
-	e, err := json.Marshal(r.Event)
-	if err != nil { // no event that passes Check
-		return nil, fmt.Errorf("%w: event %s: %w", ErrRecord, r.Event.Kind(), err)
-	}
-	return json.Marshal(wireRecord{Version, &r.Time, &r.Session, r.Seq, r.Event.Kind(), e})
-}
-
-// MarshalJSON implements [json.Marshaler]: the data, as it was read.
-func (u Unknown) MarshalJSON() ([]byte, error) { return u.Data, nil }
-
 // UnmarshalJSON implements [json.Unmarshaler]; r keeps its value where that fails, with an error that wraps [ErrRecord].
 //
 // It is strict on what it knows: each of the six fields must be there and well-formed, and the event must pass
@@ -92,6 +75,12 @@ func decodeEvent(k Kind, b json.RawMessage) (Event, error) {
 		return decodeAs[Refused](b)
 	case KindNodeStarted:
 		return decodeAs[NodeStarted](b)
+	case KindNodeDraining:
+		return decodeAs[NodeDraining](b)
+	case KindNodeSealed:
+		return decodeAs[NodeSealed](b)
+	case KindGap:
+		return decodeAs[Gap](b)
 	default:
 		return Unknown{Name: k, Data: b}, nil
 	}
@@ -113,6 +102,9 @@ func (r Record) Kept() Record {
 		who.Name, who.Grants, who.Claims = "", nil, nil
 		who.Expires, who.IssuedAt = who.Expires.UTC(), who.IssuedAt.UTC()
 		e.Identity, e.Groups = &who, append([]Group(nil), e.Groups...) // nil where there are none
+		r.Event = e
+	case Gap:
+		e.Since = e.Since.UTC()
 		r.Event = e
 	case Unknown:
 		e.Data = bytes.Clone(e.Data)
@@ -151,6 +143,10 @@ func (r Record) wrong() string {
 		return wrongGroup(e.Group)
 	case Refused:
 		return wrongPrefix(e.Remote)
+	case Gap:
+		if !writable(e.Since) {
+			return "the time since when is out of range"
+		}
 	case Unknown:
 		switch {
 		case e.Name == "":

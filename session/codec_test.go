@@ -168,6 +168,7 @@ func TestUnmarshalRefuses(t *testing.T) {
 		"remote no network":    strings.Replace(opened, `"::/48"`, `"::1"`, 1),
 		"expiry out of range":  strings.Replace(opened, `"s"}`, `"s","expires":"9999-12-31T23:59:59-01:00"}`, 1),
 		"issued out of range":  strings.Replace(opened, `"s"}`, `"s","issued_at":"0000-01-01T00:00:00+01:00"}`, 1),
+		"gap out of range":     strings.NewReplacer("joined", "gap", `{"group":"app_1"}`, `{"since":"9999-12-31T23:59:59-01:00"}`).Replace(good),
 		"close code too great": strings.NewReplacer("joined", "closed", `{"group":"app_1"}`, `{"code":65536}`).Replace(good),
 	} {
 		kept := Record{Seq: 77}
@@ -205,6 +206,8 @@ func TestCheck(t *testing.T) {
 		"opened, zero group": {Record{Seq: 1, Event: Opened{Identity: who, Groups: []Group{g, {}}}}, "no group"},
 		"opened, remote":     {Record{Seq: 1, Event: Opened{Identity: who, Remote: invalid}}, "invalid remote"},
 		"refused, remote":    {Record{Seq: 1, Event: Refused{Remote: invalid}}, "invalid remote"},
+		"gap":                {Record{Seq: 1, Event: Gap{Since: late.Add(-1), Lost: 1}}, ""},
+		"gap, time":          {Record{Seq: 1, Event: Gap{Since: late}}, "since when is out of range"},
 		"joined nothing":     {Record{Seq: 1, Event: Joined{}}, "no group"},
 		"left nothing":       {Record{Seq: 1, Event: Left{}}, "no group"},
 		"unknown, no name":   {Record{Seq: 1, Event: Unknown{Data: json.RawMessage(`{}`)}}, "no kind"},

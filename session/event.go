@@ -11,17 +11,23 @@ type Kind string
 
 // The kinds of events. A kind's name never changes its meaning.
 const (
-	KindOpened      Kind = "opened"
-	KindJoined      Kind = "joined"
-	KindLeft        Kind = "left"
-	KindClosed      Kind = "closed"
-	KindRefused     Kind = "refused"
-	KindNodeStarted Kind = "node_started"
+	KindOpened       Kind = "opened"
+	KindJoined       Kind = "joined"
+	KindLeft         Kind = "left"
+	KindClosed       Kind = "closed"
+	KindRefused      Kind = "refused"
+	KindNodeStarted  Kind = "node_started"
+	KindNodeDraining Kind = "node_draining"
+	KindNodeSealed   Kind = "node_sealed"
+	KindGap          Kind = "gap"
 )
 
 // Kinds returns the kinds that this version knows, all but those that are read as [Unknown].
 func Kinds() []Kind {
-	return []Kind{KindOpened, KindJoined, KindLeft, KindClosed, KindRefused, KindNodeStarted}
+	return []Kind{
+		KindOpened, KindJoined, KindLeft, KindClosed, KindRefused,
+		KindNodeStarted, KindNodeDraining, KindNodeSealed, KindGap,
+	}
 }
 
 // Event is a fact about a session or a node. The set is closed: only this package's types are events.
@@ -75,27 +81,52 @@ type NodeStarted struct {
 	Version string `json:"version"` // of the program
 }
 
+// NodeDraining says that the node takes no more connections and closes those that it has.
+type NodeDraining struct {
+	Connections int           `json:"connections"` // open when the drain began
+	Window      time.Duration `json:"window_ns"`   // over which the closes are spread
+}
+
+// NodeSealed is the last event of an epoch: nothing follows it, and a session that is still open then is lost.
+type NodeSealed struct {
+	Reason string `json:"reason"` // for people: why the epoch is over
+}
+
+// Gap says that records of the node's epoch are missing. The node announces its open sessions behind it: an [Opened] for
+// each, with the groups that it is in by then. What is not announced was closed in the gap.
+type Gap struct {
+	Since  time.Time `json:"since"`  // when the first record that is missing was appended
+	Lost   uint64    `json:"lost"`   // how many are missing
+	Reason string    `json:"reason"` // of the closed set that package journal gives
+}
+
 // Unknown is an event of a kind that this version does not know, kept as it was read: a newer node shares the journal.
 type Unknown struct {
 	Name Kind
 	Data json.RawMessage
 }
 
-func (Opened) Kind() Kind      { return KindOpened }
-func (Joined) Kind() Kind      { return KindJoined }
-func (Left) Kind() Kind        { return KindLeft }
-func (Closed) Kind() Kind      { return KindClosed }
-func (Refused) Kind() Kind     { return KindRefused }
-func (NodeStarted) Kind() Kind { return KindNodeStarted }
-func (u Unknown) Kind() Kind   { return u.Name }
+func (Opened) Kind() Kind       { return KindOpened }
+func (Joined) Kind() Kind       { return KindJoined }
+func (Left) Kind() Kind         { return KindLeft }
+func (Closed) Kind() Kind       { return KindClosed }
+func (Refused) Kind() Kind      { return KindRefused }
+func (NodeStarted) Kind() Kind  { return KindNodeStarted }
+func (NodeDraining) Kind() Kind { return KindNodeDraining }
+func (NodeSealed) Kind() Kind   { return KindNodeSealed }
+func (Gap) Kind() Kind          { return KindGap }
+func (u Unknown) Kind() Kind    { return u.Name }
 
-func (Opened) event()      {}
-func (Joined) event()      {}
-func (Left) event()        {}
-func (Closed) event()      {}
-func (Refused) event()     {}
-func (NodeStarted) event() {}
-func (Unknown) event()     {}
+func (Opened) event()       {}
+func (Joined) event()       {}
+func (Left) event()         {}
+func (Closed) event()       {}
+func (Refused) event()      {}
+func (NodeStarted) event()  {}
+func (NodeDraining) event() {}
+func (NodeSealed) event()   {}
+func (Gap) event()          {}
+func (Unknown) event()      {}
 
 // Version is the version of the records that this package writes.
 const Version = 1

@@ -170,8 +170,11 @@ func TestMemoryMetrics(t *testing.T) {
 		# HELP fairlead_journal_records_total Records appended to the journal, by the kind of their event.
 		# TYPE fairlead_journal_records_total counter
 		fairlead_journal_records_total{kind="closed"} 0
+		fairlead_journal_records_total{kind="gap"} 0
 		fairlead_journal_records_total{kind="joined"} 0
 		fairlead_journal_records_total{kind="left"} 0
+		fairlead_journal_records_total{kind="node_draining"} 0
+		fairlead_journal_records_total{kind="node_sealed"} 0
 		fairlead_journal_records_total{kind="node_started"} 1
 		fairlead_journal_records_total{kind="opened"} 1
 		fairlead_journal_records_total{kind="refused"} 0

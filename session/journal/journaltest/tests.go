@@ -35,6 +35,9 @@ func testKeepsEveryKind(t *testing.T, j Journal) {
 		{Time: at, Session: id, Seq: 1 << 60, Event: session.Closed{Code: 4401, Reason: "it expired", BytesSent: 1 << 63}},
 		{Time: at, Session: session.ID{Epoch: e}, Seq: 1, Event: session.NodeStarted{Node: "n", Version: "v0.1.0"}},
 		{Time: at, Session: session.ID{Epoch: e}, Seq: 2, Event: session.Refused{Status: 401, Reason: "expired", Remote: remote, Count: 1}},
+		{Time: at, Session: session.ID{Epoch: e}, Seq: 3, Event: session.NodeDraining{Connections: 2, Window: 30 * time.Second}},
+		{Time: at, Session: session.ID{Epoch: e}, Seq: 4, Event: session.Gap{Since: at, Lost: 7, Reason: "buffer_full"}},
+		{Time: at, Session: session.ID{Epoch: e}, Seq: 5, Event: session.NodeSealed{Reason: "the node stopped"}},
 		{Time: at, Session: session.ID{Epoch: e, Number: 1<<64 - 1}, Seq: 1, Event: session.Opened{
 			Identity: session.Anonymous(), Route: "/ws", Protocol: "raw", Groups: []session.Group{},
 		}},
@@ -59,7 +62,7 @@ func testKeepsEveryKind(t *testing.T, j Journal) {
 	mustAppend(t, j, appended...)
 	equal(t, "the epoch", read(t, j.Epoch(t.Context(), e)), want...)
 	equal(t, "the session", read(t, j.Session(t.Context(), id)), want[:5]...)
-	equal(t, "the node", read(t, j.Session(t.Context(), session.ID{Epoch: e})), want[5:7]...)
+	equal(t, "the node", read(t, j.Session(t.Context(), session.ID{Epoch: e})), want[5:10]...)
 	if who.Name == "" || who.Grants == nil || who.Claims == nil {
 		t.Error("the append changed the identity, which others share")
 	}
