@@ -203,6 +203,11 @@ func describe(v any) string {
 // feed takes what was read, and gives the buffer back. It reports false when the actor has ended.
 func (a *Actor) feed(buf *readBuffer) bool {
 	a.heard.Store(a.system.clock.Load())
+	if a.direct == 0 {
+		if _, layered := a.conn.(layered); layered { // that needs a deep stack, whatever came
+			a.grown.Store(true)
+		}
+	}
 	ok := true
 	if a.takeBytes(buf.n) {
 		ok = a.process(buf.bytes())

@@ -86,6 +86,18 @@ func (b *busyBus) waiting() int {
 	return len(b.waiters)
 }
 
+// onAll is onBoth, and TLS.
+func onAll(t *testing.T, c Config, f func(t *testing.T, n *node, b *busyBus, connect func(Birth) *client)) {
+	onBoth(t, c, f)
+	t.Run("secure", func(t *testing.T) {
+		b := &busyBus{}
+		c.Bus = b
+		n := overTLS.newNode(t, c)
+		b.Bus = n.bus
+		f(t, n, b, n.connect)
+	})
+}
+
 // onBoth runs f over a socket and over the stream transport, on a node whose bus can be busy.
 func onBoth(t *testing.T, c Config, f func(t *testing.T, n *node, b *busyBus, connect func(Birth) *client)) {
 	for _, name := range []string{"socket", "stream"} {
@@ -162,7 +174,7 @@ func TestBackpressure(t *testing.T) {
 
 // The bus may say that it is ready before it has said that it is busy.
 func TestBusReadyComesFirst(t *testing.T) {
-	onBoth(t, Config{PingInterval: time.Hour}, func(t *testing.T, n *node, b *busyBus, connect func(Birth) *client) {
+	onAll(t, Config{PingInterval: time.Hour}, func(t *testing.T, n *node, b *busyBus, connect func(Birth) *client) {
 		b.every, b.early = 2, true
 		g := mustGroup(t, "g")
 		c := connect(Birth{Handler: Broadcast, Groups: []session.Group{g}})
@@ -236,7 +248,7 @@ func TestOneMessageMayWait(t *testing.T) {
 
 // A paused connection can be closed; what the bus has not taken is counted, and a bus that is ready later changes nothing.
 func TestCloseWhilePaused(t *testing.T) {
-	onBoth(t, Config{CloseTimeout: time.Hour, PingInterval: time.Hour}, func(t *testing.T, n *node, b *busyBus, connect func(Birth) *client) {
+	onAll(t, Config{CloseTimeout: time.Hour, PingInterval: time.Hour}, func(t *testing.T, n *node, b *busyBus, connect func(Birth) *client) {
 		red, blue := mustGroup(t, "red"), mustGroup(t, "blue")
 		c := connect(Birth{Handler: Broadcast, Groups: []session.Group{red, blue}})
 		b.set(true)
@@ -259,7 +271,7 @@ func TestCloseWhilePaused(t *testing.T) {
 
 // A node that ends does not wait for a bus that is busy.
 func TestNodeEndsWhilePaused(t *testing.T) {
-	onBoth(t, Config{}, func(t *testing.T, n *node, b *busyBus, connect func(Birth) *client) {
+	onAll(t, Config{}, func(t *testing.T, n *node, b *busyBus, connect func(Birth) *client) {
 		c := connect(Birth{Handler: Broadcast, Groups: []session.Group{mustGroup(t, "g")}})
 		b.set(true)
 		c.send(text, "x")
@@ -274,14 +286,14 @@ func TestNodeEndsWhilePaused(t *testing.T) {
 
 // A client that leaves while it is paused has said what it has said.
 func TestPeerLeavesWhilePaused(t *testing.T) {
-	onBoth(t, Config{PingInterval: time.Hour}, func(t *testing.T, n *node, b *busyBus, connect func(Birth) *client) {
+	onAll(t, Config{PingInterval: time.Hour}, func(t *testing.T, n *node, b *busyBus, connect func(Birth) *client) {
 		g := mustGroup(t, "g")
 		member := n.connect(Birth{Groups: []session.Group{g}})
 		c := connect(Birth{Handler: Broadcast, Groups: []session.Group{g}})
 		b.set(true)
 		c.write(frames(masked(text, "one"), masked(text, "two")))
 		eventually(t, "the bus was asked", func() bool { return b.waiting() == 1 })
-		if tcp, ok := c.Conn.(*net.TCPConn); ok {
+		if tcp, ok := netConn(c.Conn).(*net.TCPConn); ok {
 			c.write(frames(masked(text, "three"), masked(closeBit, code(1001, ""))))
 			tcp.CloseWrite()
 		} else {
@@ -290,7 +302,7 @@ func TestPeerLeavesWhilePaused(t *testing.T) {
 		b.set(false)
 		member.want(text, "one")
 		member.want(text, "two")
-		if _, ok := c.Conn.(*net.TCPConn); ok {
+		if _, ok := netConn(c.Conn).(*net.TCPConn); ok {
 			member.want(text, "three")
 			n.wantClosed(c, CloseGoingAway, "closed by the peer")
 		} else if end := n.closing(c); end.Code != uint16(CloseAbnormal) {

@@ -12,8 +12,10 @@ import (
 )
 
 // The peer's code is echoed once, without its words, and the connection ends with a FIN.
-func TestPeerCloses(t *testing.T) {
-	n := newNode(t, Config{})
+func TestPeerCloses(t *testing.T) { onWirings(t, testPeerCloses) }
+
+func testPeerCloses(t *testing.T, w wiring) {
+	n := w.newNode(t, Config{})
 	for _, tc := range []struct {
 		name, sent, answer string
 		want               Closure
@@ -63,8 +65,10 @@ func TestPeerCloses(t *testing.T) {
 }
 
 // After our close frame nothing is sent, data is ignored, and the peer's close frame ends the connection.
-func TestServerCloses(t *testing.T) {
-	n := newNode(t, Config{})
+func TestServerCloses(t *testing.T) { onWirings(t, testServerCloses) }
+
+func testServerCloses(t *testing.T, w wiring) {
+	n := w.newNode(t, Config{})
 	var heard []string
 	handler := script{message: func(a *Actor, m Message) { heard = append(heard, string(m.Payload)) }}
 	c := n.connect(Birth{Handler: handler})
@@ -87,8 +91,10 @@ func TestServerCloses(t *testing.T) {
 }
 
 // A Handler closes its own connection; what it sent before goes out before.
-func TestHandlerCloses(t *testing.T) {
-	n := newNode(t, Config{})
+func TestHandlerCloses(t *testing.T) { onWirings(t, testHandlerCloses) }
+
+func testHandlerCloses(t *testing.T, w wiring) {
+	n := w.newNode(t, Config{})
 	c := n.connect(Birth{Handler: script{message: func(a *Actor, m Message) {
 		a.Send(m)
 		a.Close(4000, string(m.Payload))
@@ -102,9 +108,11 @@ func TestHandlerCloses(t *testing.T) {
 }
 
 // A peer that does not answer our close frame is cut off after CloseTimeout, however busy it is. The code stays ours.
-func TestPeerDoesNotAnswer(t *testing.T) {
+func TestPeerDoesNotAnswer(t *testing.T) { onWirings(t, testPeerDoesNotAnswer) }
+
+func testPeerDoesNotAnswer(t *testing.T, w wiring) {
 	const timeout = 300 * time.Millisecond
-	n := newNode(t, Config{CloseTimeout: timeout})
+	n := w.newNode(t, Config{CloseTimeout: timeout})
 	for name, then := range map[string]func(c *client){
 		"silent": func(*client) {},
 		"busy": func(c *client) {
@@ -134,8 +142,10 @@ func TestPeerDoesNotAnswer(t *testing.T) {
 }
 
 // A peer that breaks the protocol or just ends, where a close frame was due, is let go at once. The code stays ours.
-func TestPeerAnswersBadly(t *testing.T) {
-	n := newNode(t, Config{CloseTimeout: time.Hour})
+func TestPeerAnswersBadly(t *testing.T) { onWirings(t, testPeerAnswersBadly) }
+
+func testPeerAnswersBadly(t *testing.T, w wiring) {
+	n := w.newNode(t, Config{CloseTimeout: time.Hour})
 	for name, then := range map[string]func(c *client, conn *net.TCPConn){
 		"a FIN":                 func(_ *client, conn *net.TCPConn) { conn.CloseWrite() },
 		"a RST":                 func(_ *client, conn *net.TCPConn) { conn.SetLinger(0); conn.Close() },
@@ -147,7 +157,7 @@ func TestPeerAnswersBadly(t *testing.T) {
 			c := n.connect(Birth{})
 			c.actor.Close(CloseServiceRestart, "restart")
 			c.want(closeBit, code(CloseServiceRestart, "restart"))
-			then(c, c.Conn.(*net.TCPConn))
+			then(c, c.tcp())
 			c.ended()
 			n.wantClosed(c, CloseServiceRestart, "restart")
 		})
@@ -174,8 +184,10 @@ func queue(t *testing.T, c *client) (sent []byte) {
 }
 
 // Two close frames that cross are both answered by the other: nothing that is queued before ours is lost.
-func TestCloseFramesCross(t *testing.T) {
-	n := newNode(t, Config{OutboxBytes: 16 << 20})
+func TestCloseFramesCross(t *testing.T) { onWirings(t, testCloseFramesCross) }
+
+func testCloseFramesCross(t *testing.T, w wiring) {
+	n := w.newNode(t, Config{OutboxBytes: 16 << 20})
 	c := n.connect(Birth{})
 	sent := queue(t, c)
 	c.actor.Close(CloseNormal, "ours")
@@ -193,8 +205,10 @@ func TestCloseFramesCross(t *testing.T) {
 }
 
 // Codes from 4400 on go out before data that waits, others behind it. What is on the wire in part is finished first.
-func TestUrgentClose(t *testing.T) {
-	n := newNode(t, Config{OutboxBytes: 16 << 20})
+func TestUrgentClose(t *testing.T) { onWirings(t, testUrgentClose) }
+
+func testUrgentClose(t *testing.T, w wiring) {
+	n := w.newNode(t, Config{OutboxBytes: 16 << 20})
 	for _, tc := range []struct {
 		code   CloseCode
 		urgent bool
@@ -230,8 +244,10 @@ func TestUrgentClose(t *testing.T) {
 }
 
 // Each fault has its code, on the wire and in the journal, and ends the connection with a FIN even when more comes.
-func TestFaults(t *testing.T) {
-	n := newNode(t, Config{MessageBytes: testLimit})
+func TestFaults(t *testing.T) { onWirings(t, testFaults) }
+
+func testFaults(t *testing.T, w wiring) {
+	n := w.newNode(t, Config{MessageBytes: testLimit})
 	for _, tc := range readerCases {
 		if tc.code == 0 {
 			continue
@@ -251,8 +267,10 @@ func TestFaults(t *testing.T) {
 }
 
 // A peer that goes on after its fault is not read for ever.
-func TestLingerIsBounded(t *testing.T) {
-	n := newNode(t, Config{CloseTimeout: time.Hour})
+func TestLingerIsBounded(t *testing.T) { onWirings(t, testLingerIsBounded) }
+
+func testLingerIsBounded(t *testing.T, w wiring) {
+	n := w.newNode(t, Config{CloseTimeout: time.Hour})
 	c := n.connect(Birth{})
 	c.send(0xff, "")
 	c.want(closeBit, code(1002, "a reserved bit is set and no extension was agreed on"))
@@ -273,8 +291,10 @@ func TestLingerIsBounded(t *testing.T) {
 }
 
 // A panic of a Handler closes its own connection with 1011, is counted, and disturbs nobody else.
-func TestPanics(t *testing.T) {
-	n := newNode(t, Config{})
+func TestPanics(t *testing.T) { onWirings(t, testPanics) }
+
+func testPanics(t *testing.T, w wiring) {
+	n := w.newNode(t, Config{})
 	g := mustGroup(t, "g")
 	other := n.connect(Birth{Handler: Broadcast, Groups: []session.Group{g}})
 	boom := func() { panic("boom") }
@@ -318,8 +338,10 @@ func TestPanics(t *testing.T) {
 }
 
 // A panic in Handler.Close changes nothing about the end.
-func TestPanicInClose(t *testing.T) {
-	n := newNode(t, Config{})
+func TestPanicInClose(t *testing.T) { onWirings(t, testPanicInClose) }
+
+func testPanicInClose(t *testing.T, w wiring) {
+	n := w.newNode(t, Config{})
 	c := n.connect(Birth{Handler: script{close: func(*Actor, Closure) { panic("boom") }}})
 	c.send(closeBit, code(1000, ""))
 	c.wantClose(1000)
@@ -331,8 +353,10 @@ func TestPanicInClose(t *testing.T) {
 }
 
 // A panic while our close frame waits for its answer ends the closing; one while the client does not read still says 1011.
-func TestPanicWhileClosing(t *testing.T) {
-	n := newNode(t, Config{OutboxBytes: 16 << 20, CloseTimeout: time.Hour})
+func TestPanicWhileClosing(t *testing.T) { onWirings(t, testPanicWhileClosing) }
+
+func testPanicWhileClosing(t *testing.T, w wiring) {
+	n := w.newNode(t, Config{OutboxBytes: 16 << 20, CloseTimeout: time.Hour})
 	c := n.connect(Birth{})
 	c.actor.Close(CloseNormal, "bye")
 	c.want(closeBit, code(CloseNormal, "bye"))

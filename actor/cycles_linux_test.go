@@ -2,7 +2,6 @@ package actor
 
 import (
 	"io"
-	"net"
 	"os"
 	"runtime"
 	"testing"
@@ -32,12 +31,14 @@ func measure(t *testing.T) resources {
 }
 
 // Ten thousand connections come and go, each in one of six ways. Goroutines, descriptors and memory are where they were.
-func TestCycles(t *testing.T) {
+func TestCycles(t *testing.T) { onWirings(t, testCycles) }
+
+func testCycles(t *testing.T, w wiring) {
 	memory, err := journal.NewMemory(journal.MemoryConfig{MaxRecords: 512}) // it must not be what grows
 	if err != nil {
 		t.Fatal(err)
 	}
-	n := newNode(t, Config{Journal: memory})
+	n := w.newNode(t, Config{Journal: memory})
 	var groups []session.Group
 	for _, name := range []string{"red", "blue", "green"} {
 		groups = append(groups, mustGroup(t, name))
@@ -45,10 +46,10 @@ func TestCycles(t *testing.T) {
 	const together = 25
 	cycle := func(count int) {
 		for i := 0; i < count; i += together {
-			clients := make([]*net.TCPConn, together)
+			clients := make([]*client, together)
 			for k := range clients {
-				ours, theirs := n.pair()
-				clients[k] = theirs
+				ours, theirs := n.ends()
+				clients[k] = &client{Conn: theirs}
 				h := &caught{Handler: Broadcast, closed: make(chan Closure, 1)}
 				err := n.Open(t.Context(), ours, Birth{
 					Identity: session.Anonymous(), Handler: h, Groups: groups[k%2 : k%2+2],
@@ -68,9 +69,9 @@ func TestCycles(t *testing.T) {
 				case 0:
 					_, err = c.Write(masked(closeBit, code(1000, "")))
 				case 1:
-					err = c.CloseWrite()
+					err = c.tcp().CloseWrite()
 				case 2:
-					c.SetLinger(0)
+					c.tcp().SetLinger(0)
 				case 3:
 					_, err = c.Write([]byte{0xff, 0})
 				case 4:

@@ -16,8 +16,10 @@ import (
 	"github.com/fairlead-ws/fairlead/session"
 )
 
-func TestEcho(t *testing.T) {
-	n := newNode(t, Config{})
+func TestEcho(t *testing.T) { onWirings(t, testEcho) }
+
+func testEcho(t *testing.T, w wiring) {
+	n := w.newNode(t, Config{})
 	c := n.connect(Birth{Handler: Echo})
 	for _, payload := range []string{"", "hello", "€", strings.Repeat("x", 125), strings.Repeat("y", 126), strings.Repeat("z", 64<<10)} {
 		c.send(text, payload)
@@ -28,8 +30,10 @@ func TestEcho(t *testing.T) {
 }
 
 // A message reaches each member of each of the sender's groups once for each group, the sender included, in order.
-func TestBroadcast(t *testing.T) {
-	n := newNode(t, Config{})
+func TestBroadcast(t *testing.T) { onWirings(t, testBroadcast) }
+
+func testBroadcast(t *testing.T, w wiring) {
+	n := w.newNode(t, Config{})
 	red, blue, other := mustGroup(t, "red"), mustGroup(t, "blue"), mustGroup(t, "other")
 	both := n.connect(Birth{Handler: Broadcast, Groups: []session.Group{red, blue}})
 	inRed := n.connect(Birth{Handler: Broadcast, Groups: []session.Group{red}})
@@ -66,8 +70,10 @@ func TestBroadcast(t *testing.T) {
 	outside.want(text, "to myself") // and nothing of the others before
 }
 
-func TestIgnore(t *testing.T) {
-	n := newNode(t, Config{})
+func TestIgnore(t *testing.T) { onWirings(t, testIgnore) }
+
+func testIgnore(t *testing.T, w wiring) {
+	n := w.newNode(t, Config{})
 	g := mustGroup(t, "g")
 	c := n.connect(Birth{Handler: Ignore, Groups: []session.Group{g}})
 	c.send(text, "nobody hears this")
@@ -83,8 +89,10 @@ func TestIgnore(t *testing.T) {
 }
 
 // A ping is answered at once, also in the middle of a message.
-func TestPingInAMessage(t *testing.T) {
-	n := newNode(t, Config{})
+func TestPingInAMessage(t *testing.T) { onWirings(t, testPingInAMessage) }
+
+func testPingInAMessage(t *testing.T, w wiring) {
+	n := w.newNode(t, Config{})
 	c := n.connect(Birth{Handler: Echo})
 	c.send(begin, "one ")
 	c.send(ping, "1")
@@ -96,8 +104,10 @@ func TestPingInAMessage(t *testing.T) {
 }
 
 // The greeting is the first frame, before what the handler and the groups send meanwhile.
-func TestGreet(t *testing.T) {
-	n := newNode(t, Config{})
+func TestGreet(t *testing.T) { onWirings(t, testGreet) }
+
+func testGreet(t *testing.T, w wiring) {
+	n := w.newNode(t, Config{})
 	g := mustGroup(t, "g")
 	expires := time.Now().Add(time.Hour).Truncate(time.Second)
 	for _, tc := range []struct {
@@ -140,8 +150,10 @@ func TestGreet(t *testing.T) {
 }
 
 // What came behind the request is the begin of the client's frames.
-func TestPending(t *testing.T) {
-	n := newNode(t, Config{})
+func TestPending(t *testing.T) { onWirings(t, testPending) }
+
+func testPending(t *testing.T, w wiring) {
+	n := w.newNode(t, Config{})
 	big := strings.Repeat("big", 10_000)
 	for name, tc := range map[string]struct {
 		pending, rest []byte
@@ -178,9 +190,11 @@ func TestPending(t *testing.T) {
 }
 
 // What is borrowed in a Birth may be overwritten as soon as Open has returned.
-func TestBorrowed(t *testing.T) {
-	n := newNode(t, Config{OutboxBytes: 8 << 20})
-	ours, theirs := n.pair()
+func TestBorrowed(t *testing.T) { onWirings(t, testBorrowed) }
+
+func testBorrowed(t *testing.T, w wiring) {
+	n := w.newNode(t, Config{OutboxBytes: 8 << 20})
+	ours, theirs := n.ends()
 	defer theirs.Close()
 	long := []byte(strings.Repeat("r", 6<<20) + "\n") // more than the socket takes
 	pending := masked(text, "pending")
@@ -203,8 +217,10 @@ func TestBorrowed(t *testing.T) {
 }
 
 // The journal has the life of a session, and its fold is what the actor was.
-func TestJournal(t *testing.T) {
-	n := newNode(t, Config{})
+func TestJournal(t *testing.T) { onWirings(t, testJournal) }
+
+func testJournal(t *testing.T, w wiring) {
+	n := w.newNode(t, Config{})
 	red, blue, green := mustGroup(t, "red"), mustGroup(t, "blue"), mustGroup(t, "green")
 	var last session.State
 	handler := script{
@@ -262,8 +278,10 @@ func TestJournal(t *testing.T) {
 }
 
 // A connection that just ends is 1006, whoever ended it and whatever was half read.
-func TestLost(t *testing.T) {
-	n := newNode(t, Config{})
+func TestLost(t *testing.T) { onWirings(t, testLost) }
+
+func testLost(t *testing.T, w wiring) {
+	n := w.newNode(t, Config{})
 	for name, tc := range map[string]struct {
 		sent   []byte
 		end    func(*net.TCPConn)
@@ -280,7 +298,7 @@ func TestLost(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			c := n.connect(Birth{Handler: Echo})
 			c.write(tc.sent)
-			tc.end(c.Conn.(*net.TCPConn))
+			tc.end(c.tcp())
 			if got, want := c.ended(), (Closure{Code: CloseAbnormal, Reason: tc.reason, ByPeer: true}); got != want {
 				t.Errorf("the handler was told %+v, want %+v", got, want)
 			}
@@ -305,15 +323,17 @@ func (j *brokenJournal) Append(ctx context.Context, records ...session.Record) e
 }
 
 // When Open returns an error, the connection is the caller's as before, and nothing is left of it.
-func TestOpenRefuses(t *testing.T) {
+func TestOpenRefuses(t *testing.T) { onWirings(t, testOpenRefuses) }
+
+func testOpenRefuses(t *testing.T, w wiring) {
 	broken := &brokenJournal{}
-	n := newNode(t, Config{Limits: Limits{Connections: 2}, Journal: broken})
+	n := w.newNode(t, Config{Limits: Limits{Connections: 2}, Journal: broken})
 	broken.Journal = n.journal
 	g := mustGroup(t, "g")
 	birth := Birth{Identity: session.Anonymous(), Handler: Echo, Groups: []session.Group{g}, Response: []byte(response)}
 	refused := func(ctx context.Context, b Birth, want error) {
 		t.Helper()
-		ours, theirs := n.pair()
+		ours, theirs := n.ends()
 		defer theirs.Close()
 		if err := n.Open(ctx, ours, b); err == nil || want != nil && !errors.Is(err, want) {
 			t.Fatalf("Open = %v, want %v", err, want)

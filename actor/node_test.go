@@ -34,6 +34,7 @@ type node struct {
 	journal  *journal.Memory
 	registry *prometheus.Registry
 	own      bool // the System's journal is node.journal
+	wiring   wiring
 
 	// Guarded by mu: the two ends of a connection belong together.
 	mu       sync.Mutex
@@ -231,6 +232,7 @@ func (n *node) connectPipe(b Birth) *client {
 
 func (n *node) connectBy(ours, theirs net.Conn, b Birth) *client {
 	n.t.Helper()
+	ours, theirs = n.wire(ours, theirs)
 	h := &caught{Handler: b.Handler, closed: make(chan Closure, 1)}
 	c := &client{Conn: theirs, t: n.t, r: bufio.NewReader(theirs), wait: patience, closed: h.closed}
 	n.t.Cleanup(func() { theirs.Close() })

@@ -48,9 +48,12 @@ func (o *outbox) free() {
 	outboxes.Put(o)
 }
 
+// gathered are the buffers that temporary writers join frames in. Most writers need none.
+var gathered = sync.Pool{New: func() any { return new([gatherBytes]byte) }}
+
 // take returns what is to be written next and what that costs, nil if there is nothing. Small frames are joined into
-// scratch.
-func (o *outbox) take(scratch []byte) (p []byte, n int) {
+// scratch, which is taken from the pool for the first of them, and is the writer's to give back.
+func (o *outbox) take(scratch **[gatherBytes]byte) (p []byte, n int) {
 	switch {
 	case o.partial != nil:
 		p, o.partial = o.partial, nil
@@ -71,16 +74,19 @@ func (o *outbox) take(scratch []byte) (p []byte, n int) {
 	}
 	p = o.shift()
 	n = cost(p)
-	if len(p) >= gatherBytes/2 {
+	if len(p) >= gatherBytes/2 || o.next == len(o.frames) || len(p)+len(o.frames[o.next]) > gatherBytes {
 		return p, n
 	}
-	scratch = append(scratch[:0], p...)
-	for o.next < len(o.frames) && len(scratch)+len(o.frames[o.next]) <= gatherBytes {
+	if *scratch == nil {
+		*scratch = gathered.Get().(*[gatherBytes]byte)
+	}
+	joined := append((*scratch)[:0], p...)
+	for o.next < len(o.frames) && len(joined)+len(o.frames[o.next]) <= gatherBytes {
 		p = o.shift()
 		n += cost(p)
-		scratch = append(scratch, p...)
+		joined = append(joined, p...)
 	}
-	return scratch, n
+	return joined, n
 }
 
 // push queues a frame.
@@ -288,14 +294,19 @@ func (a *Actor) startWriterLocked() {
 // writeOutbox is the temporary writer: it ends when the outbox is empty. While it lives it alone writes.
 func (a *Actor) writeOutbox() {
 	defer a.system.running.Done()
-	scratch := make([]byte, 0, gatherBytes)
+	var scratch *[gatherBytes]byte
+	defer func() {
+		if scratch != nil {
+			gathered.Put(scratch)
+		}
+	}()
 	for {
 		a.mu.Lock()
 		if a.dead {
 			a.mu.Unlock()
 			return
 		}
-		p, n := a.out.take(scratch)
+		p, n := a.out.take(&scratch)
 		if p == nil {
 			if a.out.fin {
 				a.conn.closeWrite()

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"net"
 	"slices"
 	"strings"
 	"sync"
@@ -22,10 +21,12 @@ func races() int {
 }
 
 // A command that is posted while the actor parks is carried out: whoever posts, and whatever else wakes it.
-func TestPostsAreNotLost(t *testing.T) {
-	n := newNode(t, Config{PingInterval: time.Hour})
+func TestPostsAreNotLost(t *testing.T) { onWirings(t, testPostsAreNotLost) }
+
+func testPostsAreNotLost(t *testing.T, w wiring) {
+	n := w.newNode(t, Config{PingInterval: time.Hour})
 	c := n.connect(Birth{Handler: Echo})
-	for i := range races() {
+	for i := range w.races() {
 		var ran atomic.Int32
 		var wg sync.WaitGroup
 		posters := 1 + i%4
@@ -48,9 +49,11 @@ func TestPostsAreNotLost(t *testing.T) {
 
 // Nothing is lost either while the closing begins: the close frame goes out, what was sent before it comes before it, and
 // each function that was taken runs.
-func TestPostsWhileClosing(t *testing.T) {
-	n := newNode(t, Config{CloseTimeout: time.Hour, PingInterval: time.Hour})
-	for i := range races() {
+func TestPostsWhileClosing(t *testing.T) { onWirings(t, testPostsWhileClosing) }
+
+func testPostsWhileClosing(t *testing.T, w wiring) {
+	n := w.newNode(t, Config{CloseTimeout: time.Hour, PingInterval: time.Hour})
+	for i := range w.races() {
 		c := n.connect(Birth{Handler: Echo})
 		var ran, taken, sent atomic.Int32
 		var wg sync.WaitGroup
@@ -87,13 +90,15 @@ func TestPostsWhileClosing(t *testing.T) {
 }
 
 // A client that writes as fast as it can is kicked in bounded time.
-func TestKickOfAFloodingClient(t *testing.T) {
+func TestKickOfAFloodingClient(t *testing.T) { onWirings(t, testKickOfAFloodingClient) }
+
+func testKickOfAFloodingClient(t *testing.T, w wiring) {
 	const bound = 2 * time.Second // of a machine that has other things to do
-	n := newNode(t, Config{CloseTimeout: time.Hour})
+	n := w.newNode(t, Config{CloseTimeout: time.Hour})
 	flood := slices.Concat(masked(text, strings.Repeat("flood ", 50)), masked(begin, "fl"), masked(contin, "ood"))
 	flood = slices.Concat(slices.Repeat(flood, 50), masked(ping, "p"))
 	var longest time.Duration
-	for i := range races() {
+	for i := range w.races() {
 		var heard atomic.Int32
 		ours, theirs := n.pair()
 		ours.SetReadBuffer(32 << 10) // else each round reads megabytes in vain
@@ -178,8 +183,8 @@ var endings = []struct {
 	{"a close behind the data", func(c *client) { c.actor.Close(CloseNormal, "") }, true, CloseNormal},
 	{"a close frame of the client", func(c *client) { c.send(closeBit, code(4001, "")) }, true, 4001},
 	{"a fault", func(c *client) { c.send(0xff, "") }, true, CloseProtocolError},
-	{"a reset", func(c *client) { c.Conn.(*net.TCPConn).SetLinger(0); c.Conn.Close() }, false, CloseAbnormal},
-	{"a FIN", func(c *client) { c.Conn.(*net.TCPConn).CloseWrite() }, false, CloseAbnormal},
+	{"a reset", func(c *client) { c.tcp().SetLinger(0); c.Conn.Close() }, false, CloseAbnormal},
+	{"a FIN", func(c *client) { c.tcp().CloseWrite() }, false, CloseAbnormal},
 	{"a full outbox", func(c *client) {
 		for c.actor.Send(Message{Payload: make([]byte, 64<<10)}) {
 		}
@@ -188,10 +193,12 @@ var endings = []struct {
 }
 
 // However a connection ends during a partial write, it ends once, releases everything, and touches no other.
-func TestCloseDuringPartialWrite(t *testing.T) {
-	n := newNode(t, Config{OutboxBytes: 512 << 10, PingInterval: time.Hour})
+func TestCloseDuringPartialWrite(t *testing.T) { onWirings(t, testCloseDuringPartialWrite) }
+
+func testCloseDuringPartialWrite(t *testing.T, w wiring) {
+	n := w.newNode(t, Config{OutboxBytes: 512 << 10, PingInterval: time.Hour})
 	stop := []func(){n.bystander("red"), n.bystander("blue")}
-	for i := range races() {
+	for i := range w.races() {
 		how := endings[i%len(endings)]
 		c := n.connect(Birth{})
 		payload := func(k int) string { return fmt.Sprintf("%d %d ", i, k) + strings.Repeat("x", 40_000) }
@@ -234,9 +241,11 @@ func TestCloseDuringPartialWrite(t *testing.T) {
 
 // Whoever still sends to an actor that has ended writes into nobody's descriptor: not into that of the next connection, which
 // has the same number.
-func TestNothingIsWrittenBehindTheEnd(t *testing.T) {
-	n := newNode(t, Config{OutboxBytes: 64 << 10})
-	for i := range races() {
+func TestNothingIsWrittenBehindTheEnd(t *testing.T) { onWirings(t, testNothingIsWrittenBehindTheEnd) }
+
+func testNothingIsWrittenBehindTheEnd(t *testing.T, w wiring) {
+	n := w.newNode(t, Config{OutboxBytes: 64 << 10})
+	for i := range w.races() {
 		c := n.connect(Birth{})
 		var stop atomic.Bool
 		var wg sync.WaitGroup
@@ -249,7 +258,7 @@ func TestNothingIsWrittenBehindTheEnd(t *testing.T) {
 		}
 		switch i % 4 {
 		case 0:
-			c.Conn.(*net.TCPConn).SetLinger(0)
+			c.tcp().SetLinger(0)
 			c.Conn.Close()
 		case 1:
 			c.actor.Close(CloseForbidden, "")
@@ -273,9 +282,11 @@ func TestNothingIsWrittenBehindTheEnd(t *testing.T) {
 }
 
 // The end of the node in the middle of partial writes, of closings and of openings.
-func TestNodeEndsDuringPartialWrites(t *testing.T) {
-	for i := range races() / 20 {
-		n := newNode(t, Config{OutboxBytes: 512 << 10})
+func TestNodeEndsDuringPartialWrites(t *testing.T) { onWirings(t, testNodeEndsDuringPartialWrites) }
+
+func testNodeEndsDuringPartialWrites(t *testing.T, w wiring) {
+	for i := range w.races() / 20 {
+		n := w.newNode(t, Config{OutboxBytes: 512 << 10})
 		var clients []*client
 		for range 6 {
 			c := n.connect(Birth{})

@@ -54,19 +54,25 @@ func newSocket(conn net.Conn) (transport, bool) {
 	if !ok {
 		return nil, false
 	}
-	raw, err := tcp.SyscallConn()
-	if err != nil {
+	raw, fd, ok := prepared(tcp)
+	if !ok {
 		return nil, false
 	}
-	s := &socket{tcp: tcp, raw: raw}
-	if raw.Control(func(fd uintptr) { s.fd = int(fd) }) != nil {
-		return nil, false
-	}
-	if p, ok := conn.(interface{ Prepared() bool }); !ok || !p.Prepared() {
-		Prepare(s.fd)
-	}
+	s := &socket{tcp: tcp, raw: raw, fd: fd}
 	s.tryRead = s.readNow
 	return s, true
+}
+
+// prepared returns the descriptor of conn, on which Prepare was called.
+func prepared(conn tcpConn) (raw syscall.RawConn, fd int, ok bool) {
+	raw, err := conn.SyscallConn()
+	if err != nil || raw.Control(func(d uintptr) { fd = int(d) }) != nil {
+		return nil, 0, false
+	}
+	if p, ok := conn.(interface{ Prepared() bool }); !ok || !p.Prepared() {
+		Prepare(fd)
+	}
+	return raw, fd, true
 }
 
 func (s *socket) read() (*readBuffer, error) {
@@ -137,8 +143,13 @@ func (s *socket) writeAll(p []byte, deadline time.Time) error {
 	if err := s.tcp.SetWriteDeadline(deadline); err != nil {
 		return err
 	}
+	return sendAll(s.raw, p)
+}
+
+// sendAll sends all of p, and waits until the write deadline at most.
+func sendAll(raw syscall.RawConn, p []byte) error {
 	var failed error
-	err := s.raw.Write(func(fd uintptr) bool {
+	err := raw.Write(func(fd uintptr) bool {
 		n, err := sendNow(int(fd), p)
 		p, failed = p[n:], err
 		return err != nil || len(p) == 0

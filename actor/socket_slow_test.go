@@ -63,8 +63,10 @@ func (c *client) wantReset() (at time.Time) {
 
 // A client that does not read is cut off when its outbox is full: with 1013, at once, and its socket goes. Nobody waits for
 // it: the others have got everything when it is cut off, and go on.
-func TestSlowReaderOutboxFull(t *testing.T) {
-	n := newNode(t, Config{OutboxBytes: 256 << 10})
+func TestSlowReaderOutboxFull(t *testing.T) { onWirings(t, testSlowReaderOutboxFull) }
+
+func testSlowReaderOutboxFull(t *testing.T, w wiring) {
+	n := w.newNode(t, Config{OutboxBytes: 256 << 10})
 	g := mustGroup(t, "g")
 	slow := n.stalled(Birth{Groups: []session.Group{g}})
 	others := []*client{n.connect(Birth{Groups: []session.Group{g}}), n.connect(Birth{Groups: []session.Group{g}})}
@@ -100,9 +102,11 @@ func TestSlowReaderOutboxFull(t *testing.T) {
 }
 
 // A client that does not read is cut off when one write has waited for WriteTimeout.
-func TestSlowReaderWriteTimeout(t *testing.T) {
+func TestSlowReaderWriteTimeout(t *testing.T) { onWirings(t, testSlowReaderWriteTimeout) }
+
+func testSlowReaderWriteTimeout(t *testing.T, w wiring) {
 	const timeout = 200 * time.Millisecond
-	n := newNode(t, Config{OutboxBytes: 64 << 20, WriteTimeout: timeout})
+	n := w.newNode(t, Config{OutboxBytes: 64 << 20, WriteTimeout: timeout})
 	slow := n.stalled(Birth{})
 	start := time.Now()
 	queue(t, slow)
@@ -121,8 +125,10 @@ func TestSlowReaderWriteTimeout(t *testing.T) {
 
 // While a client is slow but not too slow, others get all at once, and it gets all in the end: whole frames, in order,
 // however its reads and our partial writes fall, with pongs in between.
-func TestSlowReaderGetsAll(t *testing.T) {
-	n := newNode(t, Config{OutboxBytes: 64 << 20, WriteTimeout: time.Hour, PingInterval: time.Hour})
+func TestSlowReaderGetsAll(t *testing.T) { onWirings(t, testSlowReaderGetsAll) }
+
+func testSlowReaderGetsAll(t *testing.T, w wiring) {
+	n := w.newNode(t, Config{OutboxBytes: 64 << 20, WriteTimeout: time.Hour, PingInterval: time.Hour})
 	g := mustGroup(t, "g")
 	slow := n.connect(Birth{Groups: []session.Group{g}}) // a small window would let the two kernels wait for each other
 	quick := n.connect(Birth{Groups: []session.Group{g}})
@@ -181,9 +187,11 @@ func (s *sips) Read(p []byte) (int, error) {
 }
 
 // What stalled clients cost is bounded, in this process and in the kernel, and comes back.
-func TestSlowReaderMemory(t *testing.T) {
+func TestSlowReaderMemory(t *testing.T) { onWirings(t, testSlowReaderMemory) }
+
+func testSlowReaderMemory(t *testing.T, w wiring) {
 	const clients, outbox = 40, 128 << 10
-	n := newNode(t, Config{OutboxBytes: outbox, WriteTimeout: time.Hour})
+	n := w.newNode(t, Config{OutboxBytes: outbox, WriteTimeout: time.Hour})
 	heap := func() uint64 {
 		runtime.GC()
 		runtime.GC() // what pools held

@@ -183,6 +183,9 @@ func (s *System) Open(ctx context.Context, conn net.Conn, b Birth) error {
 		return fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
 	s.joinAll(a)
+	if t, ok := a.conn.(layered); ok { // nothing can fail any more: the caller has no use for it
+		t.begin()
+	}
 	a.open()
 	a.answer(b)
 	if len(b.Pending) > 0 {

@@ -29,6 +29,12 @@ type transport interface {
 	close(reset bool)
 }
 
+// layered is a transport that reads through a TLS layer.
+type layered interface {
+	// begin takes the connection over from whoever shook hands on it. It is called once, before all else but interrupt.
+	begin()
+}
+
 // past is a deadline that has passed: it wakes whoever is parked.
 var past = time.Unix(1, 0)
 
@@ -47,6 +53,9 @@ var readBuffers = sync.Pool{New: func() any { return new(readBuffer) }}
 
 // newTransport returns the fastest transport for conn.
 func newTransport(conn net.Conn) transport {
+	if t, ok := newSecure(conn); ok {
+		return t
+	}
 	if t, ok := newSocket(conn); ok {
 		return t
 	}
@@ -54,7 +63,7 @@ func newTransport(conn net.Conn) transport {
 }
 
 // stream is a transport over any net.Conn. It holds a buffer while it is parked, and every write is one of the temporary
-// writer's: use it where there is no descriptor to write to (net.Pipe, other platforms), and for TLS.
+// writer's: use it where there is no descriptor to write to (net.Pipe, other platforms).
 type stream struct {
 	conn net.Conn
 	wake chan struct{} // one token: interrupted
@@ -105,7 +114,8 @@ func (s *stream) setReadDeadline(t time.Time) {
 }
 
 func (s *stream) closeWrite() {
-	if c, ok := s.conn.(interface{ CloseWrite() error }); ok {
+	// Not by TLS, which would wait for a peer that does not read: what ends a WebSocket is its close frame.
+	if c, ok := netConn(s.conn).(interface{ CloseWrite() error }); ok {
 		_ = c.CloseWrite() // the peer is gone: reading says so
 		return
 	}
@@ -114,9 +124,20 @@ func (s *stream) closeWrite() {
 
 func (s *stream) close(reset bool) { closeConn(s.conn, reset) }
 
+// netConn returns what is under the TLS layer of conn, or conn if it has none.
+func netConn(conn net.Conn) net.Conn {
+	if c, ok := conn.(interface{ NetConn() net.Conn }); ok {
+		return c.NetConn()
+	}
+	return conn
+}
+
 func closeConn(conn net.Conn, reset bool) {
-	if c, ok := conn.(interface{ SetLinger(seconds int) error }); ok && reset {
-		_ = c.SetLinger(0) // at worst the kernel keeps what is unsent until its own time-out
+	if reset {
+		conn = netConn(conn)
+		if c, ok := conn.(interface{ SetLinger(seconds int) error }); ok {
+			_ = c.SetLinger(0) // at worst the kernel keeps what is unsent until its own time-out
+		}
 	}
 	_ = conn.Close() // nobody is left to tell
 }

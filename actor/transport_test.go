@@ -15,7 +15,7 @@ import (
 // onTransports runs f with each transport and the peer's end of its connection.
 func onTransports(t *testing.T, f func(t *testing.T, tr transport, peer net.Conn)) {
 	n := newNode(t, Config{})
-	for _, name := range []string{"socket", "stream over TCP", "stream over a pipe"} {
+	for _, name := range []string{"socket", "secure", "stream over TCP", "stream over TLS", "stream over a pipe"} {
 		t.Run(name, func(t *testing.T) {
 			var tr transport
 			var peer net.Conn
@@ -26,6 +26,17 @@ func onTransports(t *testing.T, f func(t *testing.T, tr transport, peer net.Conn
 			case "socket":
 				ours, theirs := n.pair()
 				tr, peer = newTransport(ours), theirs
+			case "secure":
+				ours, theirs := n.pair()
+				server, client := shakeHands(t, ours, theirs)
+				tr, peer = newTransport(server), client
+				if l, ok := tr.(layered); ok {
+					l.begin()
+				}
+			case "stream over TLS":
+				ours, theirs := n.pair()
+				server, client := shakeHands(t, ours, theirs)
+				tr, peer = &stream{conn: server, wake: make(chan struct{}, 1)}, client
 			default:
 				ours, theirs := n.pair()
 				tr, peer = &stream{conn: ours, wake: make(chan struct{}, 1)}, theirs
@@ -138,15 +149,15 @@ func TestWriteDeadline(t *testing.T) {
 // Writing to a peer that is gone is an error, and no signal; so is reading.
 func TestPeerIsGone(t *testing.T) {
 	onTransports(t, func(t *testing.T, tr transport, peer net.Conn) {
-		if tcp, ok := peer.(*net.TCPConn); ok {
+		if tcp, ok := netConn(peer).(*net.TCPConn); ok {
 			tcp.SetLinger(0)
 		}
-		peer.Close()
+		netConn(peer).Close()
 		if _, err := tr.read(); err == nil {
 			t.Error("read from a peer that is gone gives no error")
 		}
 		eventually(t, "writing fails", func() bool { return tr.writeAll([]byte("x"), time.Now().Add(patience)) != nil })
-		if _, isStream := tr.(*stream); isStream {
+		if _, direct := tr.(interface{ descriptor() int32 }); !direct {
 			return // its write says nothing
 		}
 		if _, err := tr.write([]byte("x")); err == nil {
@@ -162,7 +173,7 @@ func TestCloseHalves(t *testing.T) {
 		if _, err := peer.Read(make([]byte, 1)); !errors.Is(err, io.EOF) {
 			t.Errorf("the peer reads %v, want io.EOF", err)
 		}
-		if _, ok := peer.(*net.TCPConn); !ok {
+		if _, ok := netConn(peer).(*net.TCPConn); !ok {
 			return
 		}
 		if _, err := peer.Write([]byte("still")); err != nil {
