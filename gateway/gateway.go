@@ -3,6 +3,7 @@ package gateway
 import (
 	"cmp"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -37,6 +38,10 @@ type Config struct {
 	Routes []Route // at least one
 	Actors Opener  // required
 
+	// TLS, if it is not nil, makes the connections TLS connections, with its certificates. It is copied. Versions before
+	// TLS 1.2, and protocols but HTTP/1.1, are never agreed on, whatever it says. See [Certificate].
+	TLS *tls.Config
+
 	Journal Journal       // of refused events; nil: none are kept
 	Epoch   session.Epoch // whose events they are; required with a Journal
 	// RefusedPerSecond is how many refused events are written one by one. Those beyond are counted and written a second
@@ -66,6 +71,7 @@ type Gateway struct {
 	// Fixed after New.
 	routes    routes
 	actors    Opener
+	tls       *tls.Config // nil: plain TCP
 	timeout   time.Duration
 	logger    *slog.Logger
 	metrics   *metrics
@@ -99,6 +105,10 @@ func New(cfg Config) (*Gateway, error) {
 	if err != nil {
 		return nil, err
 	}
+	tlsConfig, err := newTLS(cfg.TLS)
+	if err != nil {
+		return nil, err
+	}
 	m, err := newMetrics(cfg.Registerer)
 	if err != nil {
 		return nil, err
@@ -108,6 +118,7 @@ func New(cfg Config) (*Gateway, error) {
 	g := &Gateway{
 		routes:    table,
 		actors:    cfg.Actors,
+		tls:       tlsConfig,
 		timeout:   cmp.Or(cfg.HandshakeTimeout, defaultHandshakeTimeout),
 		logger:    logger,
 		metrics:   m,

@@ -29,6 +29,7 @@ type handshake struct {
 	upgrader *upgrader
 
 	conn    net.Conn
+	secure  *actor.TLSConn // over conn, and then conn itself; nil: there is no TLS, or not yet
 	head    head
 	request authn.Request
 	upgrade upgrade
@@ -79,7 +80,7 @@ func (h *handshake) open(ctx context.Context, s *serving, at time.Time) (err err
 	}()
 	h.request.Remote = remoteAddr(h.conn)
 	_ = h.conn.SetReadDeadline(at) // it fails when reading does
-	if err := s.readHead(h); err != nil {
+	if err := s.readHead(h, at); err != nil {
 		return err
 	}
 	err = parseHead(h.head.bytes(), &h.request, &h.upgrade)
@@ -183,7 +184,7 @@ func (h *handshake) refuse(ctx context.Context, err error) {
 	g := h.gateway
 	r := h.judge(ctx, err)
 	g.metrics.handshakes[r.reason].Inc()
-	if r.status == 0 {
+	if !h.answerable(&r) {
 		g.release()
 		h.conn.Close()
 		return
@@ -277,7 +278,7 @@ func (h *handshake) reset() {
 	}
 	h.request.Reset()
 	h.match.reset()
-	h.conn, h.upgrade, h.parsed, h.opening = nil, upgrade{}, false, false
+	h.conn, h.secure, h.upgrade, h.parsed, h.opening = nil, nil, upgrade{}, false, false
 }
 
 // serving is one call of Serve.
@@ -296,7 +297,7 @@ func newServing(g *Gateway) *serving {
 }
 
 // readHead reads h's head. The error is that of head.read, or errDraining when stop interrupted it.
-func (s *serving) readHead(h *handshake) error {
+func (s *serving) readHead(h *handshake, at time.Time) error {
 	s.mu.Lock()
 	if s.stopping {
 		s.mu.Unlock()
@@ -305,11 +306,12 @@ func (s *serving) readHead(h *handshake) error {
 	s.reading[h] = struct{}{}
 	s.mu.Unlock()
 
-	err := h.head.read(h.conn)
+	err := h.receive(at)
 
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.reading, h)
+	h.adopt() // under mu, since stop looks at conn
 	if s.stopping {
 		return errDraining
 	}

@@ -10,6 +10,8 @@ type reason uint8
 const (
 	reasonOK         reason = iota // accepted
 	reasonClientGone               // the client left before its head was complete: nobody is there to answer
+	reasonTLS                      // no handshake of TLS: an alert was the answer, if there could be one
+	reasonPlainHTTP
 	reasonTimeout
 	reasonHeadTooLarge
 	reasonHTTPVersion
@@ -71,6 +73,11 @@ const upgradeHeader = "Upgrade: websocket\r\n"
 var answers = [numReasons]answer{
 	reasonOK:         {name: "ok", status: 101},
 	reasonClientGone: {name: "client_gone"},
+	reasonTLS:        {name: "tls"},
+	reasonPlainHTTP: {
+		name: "plain_http", status: 400,
+		text: "this port speaks TLS: connect with wss://",
+	},
 	reasonTimeout: {
 		name: "timeout", status: 408,
 		text: "the request did not come in time: send the whole head, up to the empty line, at once",
@@ -234,6 +241,7 @@ func (e *reasonError) Error() string {
 // What the head of a request can be refused for.
 var (
 	errGone        = &reasonError{reasonClientGone, "the client left before the end of its request"}
+	errPlainHTTP   = &reasonError{reason: reasonPlainHTTP}
 	errHeadTimeout = &reasonError{reason: reasonTimeout}
 	errDraining    = &reasonError{reason: reasonDraining}
 	errAttempts    = &reasonError{reason: reasonAttempts}

@@ -67,6 +67,9 @@ func reasonOf(err error) (r reason, text string) {
 	if _, ok := errors.AsType[*panicError](err); ok {
 		return reasonPanic, ""
 	}
+	if _, ok := errors.AsType[*tlsError](err); ok {
+		return reasonTLS, ""
+	}
 	return reasonInternal, ""
 }
 

@@ -20,6 +20,8 @@ func TestRefusalOf(t *testing.T) {
 		reason string
 	}{
 		{errGone, 0, "client_gone"},
+		{newTLSError(errors.New("remote error: tls: unknown certificate")), 0, "tls"},
+		{errPlainHTTP, 400, "plain_http"},
 		{errHeadTimeout, 408, "timeout"},
 		{errHeadTooLarge, 431, "head_too_large"},
 		{errTooManyFields, 431, "head_too_large"},

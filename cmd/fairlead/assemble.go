@@ -28,8 +28,9 @@ var (
 
 // assembly is what a configuration means: its routes with all that they ask.
 type assembly struct {
-	cluster bus.Cluster
-	routes  []gateway.Route
+	cluster     bus.Cluster
+	certificate *gateway.Certificate // as it was found; nil: plain TCP
+	routes      []gateway.Route
 
 	verifiers   map[string]authn.Verifier
 	authorizers map[string]authn.Authorizer
@@ -65,6 +66,7 @@ func assemble(ctx context.Context, l *config.Loaded, r prometheus.Registerer) (*
 		a.problem("nats.cluster", err)
 	}
 	a.checkNATSFiles()
+	a.checkCertificate()
 	for i := range l.Verifiers {
 		a.addVerifier(ctx, i)
 	}

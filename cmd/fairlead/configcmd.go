@@ -2,8 +2,10 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"time"
 
 	"github.com/fairlead-ws/fairlead/cmd/fairlead/internal/config"
 )
@@ -52,7 +54,7 @@ func (cmd configCheckCmd) Run(ctx context.Context, c *console) error {
 	if err != nil {
 		return err
 	}
-	if err := a.Close(); err != nil {
+	if err := errors.Join(a.Close(), a.checkValidity(l, time.Now())); err != nil {
 		return err
 	}
 	_, err = io.WriteString(c.stdout, "ok\n"+l.Summary())

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	dto "github.com/prometheus/client_model/go"
@@ -19,7 +20,9 @@ var update = flag.Bool("update", false, "write testdata/metrics.golden")
 // TestMetrics holds the names of all metrics: dashboards and alerts are made of them, so a name, a type or a label that
 // changes is a change for users. After an addition: go test ./cmd/fairlead -run TestMetrics -update.
 func TestMetrics(t *testing.T) {
+	cert := newCertificate(t, time.Now().Add(time.Hour))
 	l, err := config.Load(config.Source{Base: devConfig(), Getenv: getenv([]string{
+		"FAIRLEAD_TLS_CERT=" + cert.cert, "FAIRLEAD_TLS_KEY=" + cert.key,
 		"FAIRLEAD_LISTEN_PUBLIC=127.0.0.1:0", "FAIRLEAD_LISTEN_INTERNAL=127.0.0.1:0", "FAIRLEAD_NATS_LISTEN=127.0.0.1:0",
 	})})
 	if err != nil {

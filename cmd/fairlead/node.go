@@ -54,13 +54,14 @@ type node struct {
 
 	public, internal net.Listener
 
-	parts    *assembly
-	journal  *journal.Memory
-	embedded *bus.Embedded // nil with nats.url
-	bus      *bus.NATS
-	actors   *actor.System
-	gateway  *gateway.Gateway
-	api      *api.API
+	parts       *assembly
+	certificate *gateway.Certificate // nil: plain TCP
+	journal     *journal.Memory
+	embedded    *bus.Embedded // nil with nats.url
+	bus         *bus.NATS
+	actors      *actor.System
+	gateway     *gateway.Gateway
+	api         *api.API
 
 	closers []func() error // of the parts that are open, the last one first to close
 }
@@ -163,7 +164,12 @@ func (n *node) startRoutes() error {
 	if err := registerMetrics(n.registry, limit, n.embedded != nil); err != nil {
 		return err
 	}
+	tlsConfig, err := n.startTLS()
+	if err != nil {
+		return err
+	}
 	n.gateway, err = gateway.New(gateway.Config{
+		TLS:    tlsConfig,
 		Routes: n.parts.routes, Actors: n.actors, Journal: n.journal, Epoch: n.epoch, Limits: gatewayLimits(c),
 		Handshakes: c.Handshakes, HandshakeTimeout: c.HandshakeTimeout, HeadBytes: c.HeadBytes,
 		Logger: n.logger, Registerer: n.registry,

@@ -143,7 +143,11 @@ func quote(s string) string {
 // Summary says in some lines what a node with this configuration does.
 func (l *Loaded) Summary() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "listens    %s for WebSocket, %s for health and metrics\n", l.Listen.Public, l.Listen.Internal)
+	over := ""
+	if l.TLS.Cert != "" {
+		over = " over TLS"
+	}
+	fmt.Fprintf(&b, "listens    %s for WebSocket%s, %s for health and metrics\n", l.Listen.Public, over, l.Listen.Internal)
 	switch {
 	case l.NATS.URL != "":
 		fmt.Fprintf(&b, "bus        NATS at %s, cluster %s\n", withoutPasswords(l.NATS.URL), l.NATS.Cluster)
