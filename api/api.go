@@ -5,10 +5,15 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
 	"net/http"
+	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
 )
 
 // DefaultInterval is how often checks with Grace or Recover are asked.
@@ -23,18 +28,36 @@ type Config struct {
 	// Interval is how often checks with Grace or Recover are asked while Serve runs. 0 is DefaultInterval. Every check
 	// is asked for each request of /readyz, too.
 	Interval time.Duration
-	// Logger takes changes of readiness and errors of connections. Nil logs nothing.
+	// Backend is what the paths under /api/v1 show and act on. Nil: those paths do not exist, nor do profiles.
+	Backend *Backend
+	// Keys are asked for on the paths under /api/v1 and /debug/pprof. Without keys, they answer on loopback only.
+	Keys []Key
+	// Loopback says that Serve listens on an address of loopback.
+	Loopback bool
+	// Logger takes changes of readiness, errors of connections, and who disconnected whom. Nil logs nothing.
 	Logger *slog.Logger
+	// Registerer gets the metrics of the Backend's paths. Nil: nobody.
+	Registerer prometheus.Registerer
 }
 
 // API is the internal HTTP port. It is safe for concurrent use.
 type API struct {
 	// Fixed after New.
-	handler  http.Handler
-	probes   []*probe
-	interval time.Duration
-	patience time.Duration // with requests that are in work when Serve is to stop
-	logger   *slog.Logger
+	handler     http.Handler
+	backend     *Backend // nil: none
+	probes      []*probe
+	interval    time.Duration
+	patience    time.Duration // with requests that are in work when Serve is to stop
+	loopback    bool
+	logger      *slog.Logger
+	metrics     *metrics // nil without a backend
+	idempotency *idempotency
+	reads       chan struct{} // a place for each request at work, of those that only look
+	writes      chan struct{} // and of the others
+	profiling   chan struct{}
+
+	// Atomic.
+	keys atomic.Pointer[[]Key]
 }
 
 // New checks c. It asks no check.
@@ -48,7 +71,7 @@ func New(c Config) (*API, error) {
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
-	a := &API{interval: c.Interval, patience: stopTimeout, logger: c.Logger}
+	a := &API{interval: c.Interval, patience: stopTimeout, loopback: c.Loopback, logger: c.Logger}
 	names := make(map[string]bool)
 	for i, check := range c.Ready {
 		switch {
@@ -64,8 +87,35 @@ func New(c Config) (*API, error) {
 		names[check.Name] = true
 		a.probes = append(a.probes, newProbe(check, c.Logger))
 	}
+	a.SetKeys(c.Keys)
+	if c.Backend != nil {
+		if err := a.setBackend(*c.Backend, c.Registerer); err != nil {
+			return nil, err
+		}
+	}
 	a.handler = a.routes(c.Metrics)
 	return a, nil
+}
+
+func (a *API) setBackend(b Backend, r prometheus.Registerer) error {
+	if b.Self == nil || b.Publisher == nil || b.Sessions == nil || b.Groups == nil || b.Journal == nil {
+		return errors.New("api: all of Backend but Cluster is required")
+	}
+	if b.Cluster == nil {
+		b.Cluster = alone{}
+	}
+	a.backend = &b
+	a.metrics = newMetrics(slices.Collect(maps.Keys(a.endpoints())))
+	a.idempotency = newIdempotency(idempotencyKeys, a.metrics.evicted)
+	a.reads, a.writes = make(chan struct{}, maxReads), make(chan struct{}, maxWrites)
+	a.profiling = make(chan struct{}, 1)
+	return a.metrics.register(r)
+}
+
+// SetKeys replaces the keys that are asked for. Requests under way are not asked again.
+func (a *API) SetKeys(keys []Key) {
+	keys = slices.Clone(keys)
+	a.keys.Store(&keys)
 }
 
 // Handler returns the handler that Serve serves. Between requests, checks are asked only while Serve runs.
@@ -79,6 +129,11 @@ const (
 	idleTimeout   = 60 * time.Second
 	headerBytes   = 16 << 10
 	stopTimeout   = 5 * time.Second
+
+	requestTimeout = 10 * time.Second // for an endpoint under /api/v1
+	slotPatience   = 2 * time.Second  // for the place of one
+	maxReads       = 8
+	maxWrites      = 16 // times maxBatchBody: what bodies may take of memory
 )
 
 // Serve answers on l until ctx ends, and then returns nil once the requests in work are answered, or cut after five

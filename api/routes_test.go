@@ -24,10 +24,10 @@ func TestRoutes(t *testing.T) {
 		text   = "text/plain; charset=utf-8"
 		asJSON = "application/json"
 		exist  = `"endpoints":["GET /healthz","GET /metrics","GET /readyz"]}` + "\n"
-		none   = `{"error":"not_found","message":"there is no such path",` + exist
+		none   = `{"error":{"code":"not_found","message":"there is no such path"},` + exist
 	)
 	wrong := func(path string) string {
-		return `{"error":"method_not_allowed","message":"` + path + ` knows GET and HEAD only",` + exist
+		return `{"error":{"code":"method_not_allowed","message":"` + path + ` knows GET and HEAD only"},` + exist
 	}
 	metrics := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "fairlead_x 1\n") })
 	down := Check{Name: "bus", OK: func() error { return errors.Join(errDown, errors.New("for a while")) }}
@@ -79,7 +79,7 @@ func TestRoutes(t *testing.T) {
 
 func TestRoutesWithoutMetrics(t *testing.T) {
 	res := do(t, mustNew(t, Config{}).Handler(), "GET", "/metrics")
-	const want = `{"error":"not_found","message":"there is no such path","endpoints":["GET /healthz","GET /readyz"]}` + "\n"
+	const want = `{"error":{"code":"not_found","message":"there is no such path"},"endpoints":["GET /healthz","GET /readyz"]}` + "\n"
 	if body := res.Body.String(); res.Code != http.StatusNotFound || body != want {
 		t.Errorf("%d %s, want 404 %s", res.Code, body, want)
 	}
