@@ -81,6 +81,7 @@ func newTestNode(t *testing.T, name string, first byte, cluster Cluster, change 
 	logger := slog.New(slog.NewTextHandler(n.log, nil))
 	n.actors, err = actor.New(actor.Config{
 		Bus: n.bus, Journal: n.journal, Epoch: n.epoch, Logger: slog.New(slog.DiscardHandler), CloseTimeout: 50 * time.Millisecond,
+		Limits: actor.Limits{GroupsPerConnection: 1000},
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -146,12 +147,15 @@ func (n *testNode) connect(user, route string, h actor.Handler, groups ...string
 		b.Groups = append(b.Groups, group(n.t, g))
 	}
 	opened := make(chan error, 1)
-	go func() { opened <- n.actors.Open(context.Background(), ours, b) }()
-	head := make([]byte, len(response))
-	if _, err := io.ReadFull(m.in, head); err != nil {
-		n.t.Fatal(err)
-	}
-	if err := <-opened; err != nil {
+	go func() {
+		err := n.actors.Open(context.Background(), ours, b)
+		if err != nil {
+			ours.Close()
+		}
+		opened <- err
+	}()
+	_, read := io.ReadFull(m.in, make([]byte, len(response)))
+	if err := errors.Join(<-opened, read); err != nil {
 		n.t.Fatal(err)
 	}
 	return m
