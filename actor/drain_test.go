@@ -1,9 +1,13 @@
 package actor
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io"
+	"log/slog"
+	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -43,7 +47,7 @@ func TestDrainIsSpread(t *testing.T) {
 					told[at.Sub(start).Truncate(drainTick)]++
 				})
 			}
-			if err := n.Drain(t.Context(), tc.window); err != nil {
+			if err := n.Drain(t.Context(), DrainPlan{Window: tc.window}); err != nil {
 				t.Errorf("Drain = %v", err)
 			}
 			took := time.Since(start)
@@ -75,7 +79,7 @@ func TestOpenWhileDraining(t *testing.T) {
 		n := newNode(t, Config{PingInterval: time.Hour})
 		first, second := n.connectPipe(Birth{Handler: Echo}), n.connectPipe(Birth{Handler: Echo})
 		drained := make(chan error, 1)
-		go func() { drained <- n.Drain(context.Background(), time.Minute) }()
+		go func() { drained <- n.Drain(context.Background(), DrainPlan{Window: time.Minute}) }()
 		first.leave()
 		second.send(text, "still here")
 		second.want(text, "still here")
@@ -86,7 +90,7 @@ func TestOpenWhileDraining(t *testing.T) {
 		if err := <-drained; err != nil {
 			t.Errorf("Drain = %v", err)
 		}
-		if err := n.Drain(t.Context(), time.Hour); err != nil {
+		if err := n.Drain(t.Context(), DrainPlan{Window: time.Hour}); err != nil {
 			t.Errorf("Drain of a drained node = %v", err)
 		}
 	})
@@ -113,7 +117,7 @@ func TestDrainIsBounded(t *testing.T) {
 				ctx, cancel := context.WithTimeout(t.Context(), tc.ctx)
 				defer cancel()
 				start := time.Now()
-				if err := n.Drain(ctx, tc.window); !errors.Is(err, tc.wantErr) {
+				if err := n.Drain(ctx, DrainPlan{Window: tc.window}); !errors.Is(err, tc.wantErr) {
 					t.Errorf("Drain = %v, want %v", err, tc.wantErr)
 				}
 				if took := time.Since(start); took < tc.want-2*drainTick-tc.window/20 || took > tc.want+2*drainTick {
@@ -141,7 +145,7 @@ func TestCloseIsIdempotent(t *testing.T) {
 		}
 		start := time.Now()
 		drained := make(chan error, 1)
-		go func() { drained <- n.Drain(context.Background(), time.Hour) }()
+		go func() { drained <- n.Drain(context.Background(), DrainPlan{Window: time.Hour}) }()
 		time.Sleep(time.Minute)
 		var wg sync.WaitGroup
 		for range 5 {
@@ -172,7 +176,7 @@ func TestDrainOverTCP(t *testing.T) {
 		c := n.connect(Birth{Handler: Broadcast, Groups: []session.Group{mustGroup(t, "g")}})
 		wg.Go(func() { c.leave() })
 	}
-	if err := n.Drain(t.Context(), 50*time.Millisecond); err != nil {
+	if err := n.Drain(t.Context(), DrainPlan{Window: 50 * time.Millisecond}); err != nil {
 		t.Errorf("Drain = %v", err)
 	}
 	wg.Wait()
@@ -222,4 +226,138 @@ func TestOpenRacesClose(t *testing.T) {
 			t.Errorf("%d are taken, the journal has %d opened and %d closed", taken.Load(), opened, closed)
 		}
 	}
+}
+
+// However many there are, no more are closed in a second than Rate says, for as long as that takes; and a rate that
+// changes is followed at once.
+func TestDrainKeepsItsRate(t *testing.T) {
+	for name, tc := range map[string]struct {
+		clients int
+		window  time.Duration
+		rate    func(passed time.Duration) float64
+		want    time.Duration
+	}{
+		"slower than the window":     {400, time.Second, func(time.Duration) float64 { return 20 }, 20 * time.Second},
+		"no window":                  {200, 0, func(time.Duration) float64 { return 20 }, 10 * time.Second},
+		"the window is slower":       {200, 20 * time.Second, func(time.Duration) float64 { return 1000 }, 20 * time.Second},
+		"no bound":                   {200, 20 * time.Second, func(time.Duration) float64 { return 0 }, 20 * time.Second},
+		"a survivor goes":            {400, time.Second, halves(5 * time.Second), 15 * time.Second},
+		"a survivor goes, but early": {100, 20 * time.Second, halves(5 * time.Second), 20 * time.Second},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				n := newNode(t, Config{PingInterval: time.Hour})
+				var mu sync.Mutex
+				var told []time.Duration
+				var wg sync.WaitGroup
+				start := time.Now()
+				for range tc.clients {
+					c := n.connectPipe(Birth{})
+					wg.Go(func() {
+						at := c.leave().Sub(start)
+						mu.Lock()
+						defer mu.Unlock()
+						told = append(told, at)
+					})
+				}
+				plan := DrainPlan{Window: tc.window, Rate: func() float64 { return tc.rate(time.Since(start)) }}
+				if err := n.Drain(t.Context(), plan); err != nil {
+					t.Errorf("Drain = %v", err)
+				}
+				took := time.Since(start)
+				wg.Wait()
+				if took < tc.want-tc.want/20 || took > tc.want+tc.want/20 {
+					t.Errorf("the drain took %v, want %v", took, tc.want)
+				}
+				slices.Sort(told)
+				for i, at := range told { // in no second, wherever it begins, are there more than may be
+					bound := tc.rate(at)
+					for j := i; j < len(told) && told[j]-at < time.Second; j++ {
+						if most := 1 + bound*(1+drainBurst.Seconds()+drainAsk.Seconds()); bound > 0 && float64(j-i) > most {
+							t.Fatalf("%d closes in the second behind %v, want at most %.1f", j-i+1, at, most)
+						}
+					}
+				}
+				for i, at := range told { // evenly: the rate in force, or what the window asks for
+					if tc.rate(0) == tc.rate(time.Hour) {
+						want := time.Duration(float64(tc.want) * float64(i) / float64(tc.clients))
+						if d := at - want; d < -drainAsk || d > drainAsk {
+							t.Fatalf("close %d comes after %v, want %v", i, at, want)
+						}
+					}
+				}
+				if v := n.value("fairlead_drain_closes_total", ""); v != float64(tc.clients) {
+					t.Errorf("drain_closes = %v, want %d", v, tc.clients)
+				}
+				if v := n.value("fairlead_drain_close_rate", ""); v != 0 {
+					t.Errorf("drain_close_rate = %v after the drain", v)
+				}
+			})
+		})
+	}
+}
+
+// halves returns a rate of 40 that is 20 from a time on: 200 closes until then, and 200 in the ten seconds behind.
+func halves(at time.Duration) func(time.Duration) float64 {
+	return func(passed time.Duration) float64 {
+		if passed < at {
+			return 40
+		}
+		return 20
+	}
+}
+
+// A node that could not run for a while does not make good for it in one go.
+func TestPacerAfterAPause(t *testing.T) {
+	start := time.Now()
+	p := pacer{end: start.Add(time.Second), last: start, credit: 1, bound: 100}
+	if n := p.take(start, 1000); n != 1 {
+		t.Errorf("%d at the begin, want 1", n)
+	}
+	if n := p.take(start.Add(3*time.Second), 999); n != 5 {
+		t.Errorf("%d after a pause of three seconds, want what the bound allows in %v", n, drainBurst)
+	}
+	if n := p.take(start.Add(3100*time.Millisecond), 994); n != 5 {
+		t.Errorf("%d after a further 100 ms, want 5", n)
+	}
+	unbounded := pacer{end: start.Add(10 * time.Second), last: start, credit: 1}
+	if a, b := unbounded.take(start, 101), unbounded.take(start.Add(5*time.Second), 100); a != 1 || b != 50 {
+		t.Errorf("%d and %d without a bound, want 1 and 50", a, b)
+	}
+	if n := unbounded.take(start.Add(11*time.Second), 50); n != 50 {
+		t.Errorf("%d behind the window, want the rest", n)
+	}
+}
+
+// Those that leave by themselves cost a drain no time, and the log says how far it is.
+func TestDrainSkipsWhoHasLeft(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var log bytes.Buffer
+		n := newNode(t, Config{PingInterval: time.Hour, Logger: slog.New(slog.NewTextHandler(&log, nil))})
+		var wg sync.WaitGroup
+		start := time.Now()
+		for i := range 240 {
+			c := n.connectPipe(Birth{})
+			if i%2 == 0 {
+				wg.Go(func() { c.leave() })
+				continue
+			}
+			wg.Go(func() {
+				time.Sleep(time.Second)
+				c.Conn.Close()
+			})
+		}
+		if err := n.Drain(t.Context(), DrainPlan{Rate: func() float64 { return 10 }}); err != nil {
+			t.Errorf("Drain = %v", err)
+		}
+		wg.Wait()
+		if took := time.Since(start); took < 12*time.Second || took > 13*time.Second {
+			t.Errorf("a drain of 240, of whom 115 leave after a second, took %v; want 12.5 s at 10 per second", took)
+		}
+		for _, want := range []string{`msg=draining closed=`, `left=`, `per_second=`, `eta=`} {
+			if strings.Count(log.String(), want) != 2 {
+				t.Errorf("the log does not have %q twice", want)
+			}
+		}
+	})
 }

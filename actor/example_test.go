@@ -74,7 +74,7 @@ func Example() {
 
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
-	check(system.Drain(ctx, 0))
+	check(system.Drain(ctx, actor.DrainPlan{}))
 	check(system.Close())
 	check(local.Close(ctx))
 	check(events.Close())

@@ -27,6 +27,8 @@ type metrics struct {
 	slowOutbox, slowTimeout         prometheus.Counter
 	silent, panics, paused          prometheus.Counter
 	unpublished, unrecorded         prometheus.Counter
+	drainCloses, aged               prometheus.Counter
+	drainRate                       prometheus.Gauge
 
 	limitedNode, limitedAddress, limitedUser     prometheus.Counter
 	limitedMessages, limitedBytes, limitedGroups prometheus.Counter
@@ -67,6 +69,12 @@ func newMetrics(r prometheus.Registerer, connections func() int) (*metrics, erro
 	}
 	m.limitedNode, m.limitedAddress, m.limitedUser = limited(limit.Node), limited(limit.Address), limited(limit.User)
 	m.limitedMessages, m.limitedBytes, m.limitedGroups = limited(limit.Messages), limited(limit.Bytes), limited(limit.Groups)
+	m.drainCloses = counter("fairlead_drain_closes_total", "Connections that were told to connect elsewhere because the node stops.")
+	m.aged = counter("fairlead_aged_closes_total", "Connections that were told to connect again because they are as old as they may be.")
+	m.drainRate = prometheus.NewGauge(prometheus.GaugeOpts{
+		Name: "fairlead_drain_close_rate", Help: "Closes per second that the node, which stops, goes by at present; else 0.",
+	})
+	all = append(all, m.drainRate)
 	slow := prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "fairlead_slow_closes_total", Help: "Connections cut off because the client read too slowly, by what showed it.",
 	}, []string{"reason"})

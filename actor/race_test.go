@@ -306,7 +306,7 @@ func testNodeEndsDuringPartialWrites(t *testing.T, w wiring) {
 			})
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), time.Duration(i%5)*time.Millisecond)
-		if err := n.Drain(ctx, 2*time.Millisecond); err != nil && ctx.Err() == nil {
+		if err := n.Drain(ctx, DrainPlan{Window: 2 * time.Millisecond}); err != nil && ctx.Err() == nil {
 			t.Fatal(err)
 		}
 		cancel()

@@ -13,6 +13,11 @@ const (
 	quietBefore = time.Second
 
 	never64 = math.MaxInt64
+
+	// bornUnit is how exact a connection's age is.
+	bornUnit = 100 * time.Millisecond
+	// retired stands for the birth of a connection that was told that it is too old.
+	retired = -1
 )
 
 // sweep looks at all actors that are due, one tick after the other: one goroutine in place of a timer for each.
@@ -20,8 +25,9 @@ func (s *System) sweep() {
 	defer close(s.swept)
 	tick := time.NewTicker(sweepTick)
 	defer tick.Stop()
-	var due []*Actor
+	var due, old []*Actor
 	var offset int64 // of the wall clock, at the last tick
+	var maxAge time.Duration
 	for {
 		select {
 		case <-s.stop:
@@ -33,11 +39,19 @@ func (s *System) sweep() {
 		last := offset
 		offset = time.Now().UnixMilli() - now
 		stepped := max(offset-last, last-offset) > sweepTick.Milliseconds()
-		due = s.collect(due[:0], now, stepped)
+		was := maxAge
+		maxAge = s.limits.Load().MaxAge
+		due = s.collect(due[:0], now, stepped || maxAge != was)
+		old = s.retire(old[:0], due, now, maxAge)
+		for _, a := range old {
+			s.metrics.aged.Inc()
+			a.Close(CloseServiceRestart, "the connection is old: connect again")
+		}
 		for _, a := range due {
 			s.schedule(a, a.check(now))
 		}
 		clear(due)
+		clear(old)
 	}
 }
 
@@ -62,8 +76,37 @@ func (s *System) schedule(a *Actor, at int64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if a.slot >= 0 {
-		s.due[a.slot] = at
+		s.due[a.slot] = min(at, s.oldLocked(a, s.limits.Load().MaxAge))
 	}
+}
+
+// retire appends the actors of due that are as old as they may be, each once.
+func (s *System) retire(old, due []*Actor, now int64, maxAge time.Duration) []*Actor {
+	if maxAge == 0 {
+		return old
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, a := range due {
+		if a.slot >= 0 && s.oldLocked(a, maxAge) <= now {
+			s.born[a.slot] = retired
+			old = append(old, a)
+		}
+	}
+	return old
+}
+
+// oldLocked returns when a is as old as it may be, in Unix milliseconds: after maxAge, less up to a tenth, which is the
+// actor's own for good, so that connections that came together do not go together. a is among the actors.
+func (s *System) oldLocked(a *Actor, maxAge time.Duration) int64 {
+	born := s.born[a.slot]
+	if maxAge == 0 || born == retired {
+		return never64
+	}
+	// Fibonacci hashing: the numbers of neighbours give fractions that are far apart.
+	less := float64(a.number*0x9e3779b97f4a7c15>>11) / (1 << 53)
+	age := maxAge - time.Duration(float64(maxAge)*less/10)
+	return s.began.UnixMilli() + (time.Duration(born)*bornUnit + age).Milliseconds()
 }
 
 // firstDue spreads the first pings of connections that came at the same time.

@@ -91,6 +91,7 @@ type System struct {
 	mu        sync.Mutex
 	actors    []*Actor
 	due       []int64            // of each actor: when the sweeper looks at it next, Unix milliseconds
+	born      []int32            // of each actor: when it was opened, in bornUnits since the System was made; retired: it is closing
 	byAddress map[netip.Addr]int // connections of each address that has one, counted while Limits.PerAddress is on
 	byUser    map[string]int     // and of each user
 	draining  bool
@@ -281,6 +282,7 @@ func (s *System) add(a *Actor, b *Birth) error {
 	a.slot = int32(len(s.actors)) //nolint:gosec // fewer than there are descriptors
 	s.actors = append(s.actors, a)
 	s.due = append(s.due, never64)
+	s.born = append(s.born, int32(time.Since(s.began)/bornUnit)) //nolint:gosec // enough for seven years
 	s.running.Add(1)
 	return nil
 }
@@ -289,10 +291,10 @@ func (s *System) add(a *Actor, b *Birth) error {
 func (s *System) forget(a *Actor) {
 	s.mu.Lock()
 	last := len(s.actors) - 1
-	s.actors[a.slot], s.due[a.slot] = s.actors[last], s.due[last]
+	s.actors[a.slot], s.due[a.slot], s.born[a.slot] = s.actors[last], s.due[last], s.born[last]
 	s.actors[a.slot].slot = a.slot
 	s.actors[last] = nil
-	s.actors, s.due = s.actors[:last], s.due[:last]
+	s.actors, s.due, s.born = s.actors[:last], s.due[:last], s.born[:last]
 	a.slot = -1
 	s.dismissLocked(a)
 	if last == 0 && s.empty != nil {

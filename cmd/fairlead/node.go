@@ -267,7 +267,7 @@ func (n *node) drain() error {
 	n.logger.Info("stopping: no new connections; closing the others", "connections", n.actors.Len(), "window", window.String())
 	ctx, cancel := context.WithTimeout(context.Background(), window+drainPatience)
 	defer cancel()
-	if err := n.actors.Drain(ctx, window); err != nil {
+	if err := n.actors.Drain(ctx, actor.DrainPlan{Window: window}); err != nil {
 		return fmt.Errorf("drain: %w", err)
 	}
 	return nil
