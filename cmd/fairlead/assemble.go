@@ -12,6 +12,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/fairlead-ws/fairlead/actor"
+	"github.com/fairlead-ws/fairlead/api"
 	"github.com/fairlead-ws/fairlead/authn"
 	"github.com/fairlead-ws/fairlead/bus"
 	"github.com/fairlead-ws/fairlead/cmd/fairlead/internal/config"
@@ -31,6 +32,7 @@ type assembly struct {
 	cluster     bus.Cluster
 	certificate *gateway.Certificate // as it was found; nil: plain TCP
 	routes      []gateway.Route
+	apiKeys     []api.Key // none: nobody is asked for one
 
 	verifiers   map[string]authn.Verifier
 	authorizers map[string]authn.Authorizer
@@ -67,6 +69,9 @@ func assemble(ctx context.Context, l *config.Loaded, r prometheus.Registerer) (*
 	}
 	a.checkNATSFiles()
 	a.checkCertificate()
+	if a.apiKeys, err = readAPIKeys(l.API.KeysFile); err != nil {
+		a.problem("api.keys_file", err)
+	}
 	for i := range l.Verifiers {
 		a.addVerifier(ctx, i)
 	}

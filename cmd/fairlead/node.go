@@ -9,9 +9,11 @@ import (
 	"net"
 	"os"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/fairlead-ws/fairlead/actor"
@@ -44,7 +46,7 @@ const (
 // minNATSPayload is what a NATS server takes where nobody configured it; other programs count on it.
 const minNATSPayload = 1 << 20
 
-// node is all of a running Fairlead. Its parts are fixed after newNode.
+// node is all of a running Fairlead. Its parts are fixed after newNode, but for draining, which is atomic.
 type node struct {
 	config   *config.Loaded
 	logger   *slog.Logger
@@ -59,11 +61,15 @@ type node struct {
 	journal     *journal.Memory
 	embedded    *bus.Embedded // nil with nats.url
 	bus         *bus.NATS
+	control     *nats.Conn // for what nodes ask one another
+	peers       *bus.Peers
 	actors      *actor.System
 	gateway     *gateway.Gateway
 	api         *api.API
 
 	closers []func() error // of the parts that are open, the last one first to close
+
+	draining atomic.Bool
 }
 
 // newNode makes all parts and listens, but accepts nothing yet. On an error everything is closed again. ctx bounds the
@@ -129,16 +135,11 @@ func (n *node) startBus() (err error) {
 		}
 		n.closers = append(n.closers, func() error { return n.bounded(n.embedded.Close) })
 	}
-	n.bus, err = bus.NewNATS(bus.NATSConfig{
-		URL: c.URL, Embedded: n.embedded, Cluster: n.parts.cluster, Name: "fairlead " + n.name,
-		Creds: c.Creds, User: c.User, Password: c.Password, TLSCA: c.TLSCA, TLSCert: c.TLSCert, TLSKey: c.TLSKey,
-		MaxPayload: payload, Logger: n.logger, Registerer: n.registry,
-	})
-	if err != nil {
+	if n.bus, err = bus.NewNATS(n.natsConfig()); err != nil {
 		return n.config.At("nats", err)
 	}
 	n.closers = append(n.closers, func() error { return n.bounded(n.bus.Close) })
-	return nil
+	return n.dialControl()
 }
 
 // startRoutes makes what connections meet: the actors, the gateway in front of them, and the internal port's answers.
@@ -177,15 +178,7 @@ func (n *node) startRoutes() error {
 	if err != nil {
 		return err
 	}
-	n.api, err = api.New(api.Config{
-		Metrics: metrics.Handler(n.registry),
-		Ready: []api.Check{
-			{Name: "accepting", OK: n.accepting},
-			{Name: "bus", OK: n.connected, Grace: busGrace, Recover: busRecover},
-		},
-		Logger: n.logger,
-	})
-	return err
+	return n.startAPI()
 }
 
 var (
@@ -263,6 +256,8 @@ func (n *node) serve(ctx context.Context) error {
 
 // drain closes the connections over the configured window.
 func (n *node) drain() error {
+	n.draining.Store(true)
+	n.peers.Announce()
 	window := n.config.Drain.Window
 	n.logger.Info("stopping: no new connections; closing the others", "connections", n.actors.Len(), "window", window.String())
 	ctx, cancel := context.WithTimeout(context.Background(), window+drainPatience)

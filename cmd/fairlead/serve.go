@@ -14,7 +14,7 @@ type serveCmd struct {
 	configFile
 	Dev        bool   `help:"Try it: an embedded NATS, a demo route and tokens that are printed; only this machine can connect. Needs no configuration."`
 	Listen     string `placeholder:"ADDRESS" help:"Where to take WebSockets (listen.public). Port 0 takes a free one."`
-	Internal   string `placeholder:"ADDRESS" help:"Where to answer health and metrics (listen.internal)."`
+	Internal   string `placeholder:"ADDRESS" help:"Where to answer health, metrics and the API (listen.internal)."`
 	NATSURL    string `name:"nats-url" placeholder:"URL" help:"The NATS server that joins the nodes (nats.url)."`
 	NATSListen string `name:"nats-listen" placeholder:"ADDRESS" help:"Where the embedded NATS server lets other programs in (nats.listen)."`
 	LogLevel   string `placeholder:"LEVEL" help:"debug, info, warn or error (log.level)."`

@@ -35,7 +35,7 @@ type Node struct {
 // Listen has the addresses to listen on.
 type Listen struct {
 	Public   string `toml:"public"`   // WebSocket handshakes
-	Internal string `toml:"internal"` // health and metrics
+	Internal string `toml:"internal"` // health, metrics and the API
 	// DeferAccept keeps a connection in the kernel until its first bytes have come, or so long. 0: off. Linux only.
 	DeferAccept time.Duration `toml:"defer_accept"`
 	// TrustedProxies are networks (CIDR) whose word on the client's address is believed: X-Forwarded-For, Forwarded, and

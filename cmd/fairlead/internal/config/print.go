@@ -147,7 +147,7 @@ func (l *Loaded) Summary() string {
 	if l.TLS.Cert != "" {
 		over = " over TLS"
 	}
-	fmt.Fprintf(&b, "listens    %s for WebSocket%s, %s for health and metrics\n", l.Listen.Public, over, l.Listen.Internal)
+	fmt.Fprintf(&b, "listens    %s for WebSocket%s, %s for health, metrics and the API\n", l.Listen.Public, over, l.Listen.Internal)
 	switch {
 	case l.NATS.URL != "":
 		fmt.Fprintf(&b, "bus        NATS at %s, cluster %s\n", withoutPasswords(l.NATS.URL), l.NATS.Cluster)
