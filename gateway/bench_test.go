@@ -56,7 +56,7 @@ func BenchmarkHandshake(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
 				conn.in.Reset(raw)
-				g.slots <- struct{}{}
+				g.heads <- struct{}{}
 				s.handshakes.Add(1)
 				s.handshake(ctx, conn)
 			}

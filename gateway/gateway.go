@@ -50,7 +50,8 @@ type Config struct {
 
 	Limits Limits // see [Gateway.SetLimits]
 
-	Handshakes       int           // at once; 0: 256
+	Handshakes       int           // at once, whose request has come; 0: 256
+	Heads            int           // connections at once whose request has not come, or waits for its turn; 0: 4 for each of Handshakes
 	HandshakeTimeout time.Duration // for all of one handshake; 0: 5 s
 	HeadBytes        int           // of a request's head, from 1 KiB to 1 MiB; 0: 16 KiB
 
@@ -77,7 +78,8 @@ type Gateway struct {
 	metrics   *metrics
 	rates     *rates
 	refused   *refusedEvents // nil: no journal
-	slots     chan struct{}  // one element for each handshake that is going on
+	heads     chan struct{}  // one element for each connection whose request has not come, or waits for a slot
+	slots     chan struct{}  // one element for each handshake that goes on
 	lingering chan struct{}  // one element for each refused client that is being waited for
 
 	handshakes sync.Pool // of *handshake
@@ -85,6 +87,7 @@ type Gateway struct {
 
 	// Atomic.
 	accepting atomic.Int32 // loops that could accept a connection now
+	reading   atomic.Int32 // heads that are being read
 }
 
 // New checks cfg and returns a gateway for it. Nothing runs before [Gateway.Serve].
@@ -94,8 +97,8 @@ func New(cfg Config) (*Gateway, error) {
 		return nil, errors.New("gateway: Actors is missing: nobody would take the connections")
 	case cfg.Journal != nil && cfg.Epoch.IsZero():
 		return nil, errors.New("gateway: Epoch is missing: the journal's events would belong to no node")
-	case cfg.Handshakes < 0 || cfg.HandshakeTimeout < 0 || cfg.RefusedPerSecond < 0:
-		return nil, errors.New("gateway: Handshakes, HandshakeTimeout and RefusedPerSecond cannot be negative")
+	case cfg.Handshakes < 0 || cfg.Heads < 0 || cfg.HandshakeTimeout < 0 || cfg.RefusedPerSecond < 0:
+		return nil, errors.New("gateway: Handshakes, Heads, HandshakeTimeout and RefusedPerSecond cannot be negative")
 	}
 	headBytes := cmp.Or(cfg.HeadBytes, defaultHeadBytes)
 	if headBytes < 1<<10 || headBytes > 1<<20 {
@@ -109,10 +112,6 @@ func New(cfg Config) (*Gateway, error) {
 	if err != nil {
 		return nil, err
 	}
-	m, err := newMetrics(cfg.Registerer)
-	if err != nil {
-		return nil, err
-	}
 	logger := cmp.Or(cfg.Logger, slog.Default())
 	n := cmp.Or(cfg.Handshakes, defaultHandshakes)
 	g := &Gateway{
@@ -121,12 +120,15 @@ func New(cfg Config) (*Gateway, error) {
 		tls:       tlsConfig,
 		timeout:   cmp.Or(cfg.HandshakeTimeout, defaultHandshakeTimeout),
 		logger:    logger,
-		metrics:   m,
 		rates:     newRates(),
+		heads:     make(chan struct{}, cmp.Or(cfg.Heads, 4*n)),
 		slots:     make(chan struct{}, n),
 		lingering: make(chan struct{}, n),
 	}
 	if err := g.rates.set(cfg.Limits); err != nil {
+		return nil, err
+	}
+	if g.metrics, err = newMetrics(cfg.Registerer, g); err != nil {
 		return nil, err
 	}
 	if cfg.Journal != nil {
@@ -138,9 +140,6 @@ func New(cfg Config) (*Gateway, error) {
 	}
 	return g, nil
 }
-
-// release gives the slot of a handshake to another.
-func (g *Gateway) release() { <-g.slots }
 
 // Accepting reports whether a new connection would be accepted now: a Serve runs, its context has not ended, and the kernel
 // is not out of what a connection takes.

@@ -46,7 +46,7 @@ func TestNewDefaults(t *testing.T) {
 		t.Fatal(err)
 	}
 	h := g.handshakes.Get().(*handshake)
-	if cap(g.slots) != 256 || g.timeout != 5*time.Second || h.head.pool.limit != 16384 || g.refused.perSecond != 50 {
+	if cap(g.slots) != 256 || cap(g.heads) != 1024 || g.timeout != 5*time.Second || h.head.pool.limit != 16384 || g.refused.perSecond != 50 {
 		t.Errorf("defaults are %d, %v, %d, %d", cap(g.slots), g.timeout, h.head.pool.limit, g.refused.perSecond)
 	}
 	if g.Accepting() {
@@ -87,12 +87,12 @@ func TestMetrics(t *testing.T) {
 			reasons = append(reasons, labels["reason"])
 		}
 	}
-	wantNames := []string{"fairlead_accept_errors_total", "fairlead_handshake_seconds", "fairlead_handshakes_in_flight", "fairlead_handshakes_total",
+	wantNames := []string{"fairlead_accept_errors_total", "fairlead_handshake_seconds", "fairlead_handshakes_in_flight", "fairlead_handshakes_total", "fairlead_heads_waiting",
 		"fairlead_limited_total"}
 	if !slices.Equal(names, wantNames) {
 		t.Errorf("metrics %q, want %q", names, wantNames)
 	}
-	wantReasons := strings.Fields(`address_full authorizer_unavailable bad_algorithm bad_claims bad_parameter bad_signature body client_gone draining
+	wantReasons := strings.Fields(`address_full authorizer_unavailable bad_algorithm bad_claims bad_parameter bad_signature body busy client_gone crowded draining
 		duplicate_header expired forbidden full group head_too_large header host http_version inactive_user internal key malformed method
 		no_credential no_route not_upgrade not_yet_valid ok origin panic path plain_http request_line timeout tls too_many_attempts unavailable unknown_token unknown_user
 		user_full verifier_unavailable websocket_version`)

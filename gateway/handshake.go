@@ -7,7 +7,6 @@ import (
 	"net"
 	"net/netip"
 	"runtime/debug"
-	"sync"
 	"time"
 
 	"github.com/fairlead-ws/fairlead/actor"
@@ -30,6 +29,7 @@ type handshake struct {
 
 	conn    net.Conn
 	secure  *actor.TLSConn // over conn, and then conn itself; nil: there is no TLS, or not yet
+	start   time.Time
 	head    head
 	request authn.Request
 	upgrade upgrade
@@ -37,27 +37,31 @@ type handshake struct {
 	answer  []byte // scratch
 
 	parsed   bool // the head is complete and well-formed
+	entered  bool // it has a place among the handshakes that go on
+	released bool // it has given its place back
 	opening  bool // Open was called
 	panicked bool // something that was called did
+
+	// Guarded by the serving's mu.
+	older, newer *handshake // neighbours in the serving's list
+	listed       bool       // it is in the list
+	crowded      bool       // it had to leave the list
 }
 
 // handshake is the life of one connection in this package. It ends with the connection in an actor's hands, or closed.
 func (s *serving) handshake(ctx context.Context, conn net.Conn) {
 	defer s.handshakes.Done()
 	g := s.gateway
-	start := time.Now()
-	g.metrics.inFlight.Inc()
 	h := g.handshakes.Get().(*handshake)
-	h.conn = conn
+	h.conn, h.start = conn, time.Now()
 
-	err := h.open(ctx, s, start.Add(g.timeout))
+	err := h.open(ctx, s, h.start.Add(g.timeout))
 
-	g.metrics.inFlight.Dec()
 	if h.head.end > 0 {
-		g.metrics.seconds.Observe(time.Since(start).Seconds())
+		g.metrics.seconds.Observe(time.Since(h.start).Seconds())
 	}
 	if err == nil {
-		g.release()
+		h.release()
 		g.metrics.handshakes[reasonOK].Inc()
 	} else {
 		h.refuse(ctx, err)
@@ -100,6 +104,9 @@ func (h *handshake) open(ctx context.Context, s *serving, at time.Time) (err err
 	}
 	route := h.match.route
 	if err := route.Origins.Check(&h.request); err != nil {
+		return err
+	}
+	if err := h.enter(ctx, at); err != nil {
 		return err
 	}
 	d := &deadline{parent: ctx, at: at}
@@ -179,27 +186,27 @@ func undecided(err error) error {
 }
 
 // refuse answers the client, sees to it that the answer can be read, and closes the connection. It releases the
-// handshake's slot before it waits for the client to leave, so that this does not keep others from coming.
+// handshake's place before it waits for the client to leave, so that this does not keep others from coming.
 func (h *handshake) refuse(ctx context.Context, err error) {
 	g := h.gateway
 	r := h.judge(ctx, err)
 	g.metrics.handshakes[r.reason].Inc()
 	if !h.answerable(&r) {
-		g.release()
+		h.release()
 		h.conn.Close()
 		return
 	}
 	now := time.Now()
 	g.refused.add(now, r.reason, h.match.path(), h.request.Remote.Addr())
 	if h.panicked && h.opening {
-		g.release()
+		h.release()
 		abandon(h.conn)
 		return
 	}
 	_ = h.conn.SetDeadline(now.Add(lingerTime))
 	h.answer = r.append(h.answer[:0])
 	werr := writeLast(h.conn, h.answer)
-	g.release()
+	h.release()
 	if werr == nil && h.talks() {
 		h.linger()
 	}
@@ -278,54 +285,8 @@ func (h *handshake) reset() {
 	}
 	h.request.Reset()
 	h.match.reset()
-	h.conn, h.secure, h.upgrade, h.parsed, h.opening = nil, nil, upgrade{}, false, false
-}
-
-// serving is one call of Serve.
-type serving struct {
-	gateway    *Gateway
-	handshakes sync.WaitGroup
-
-	// Guarded by mu.
-	mu       sync.Mutex
-	stopping bool
-	reading  map[*handshake]struct{} // their heads are being read
-}
-
-func newServing(g *Gateway) *serving {
-	return &serving{gateway: g, reading: make(map[*handshake]struct{})}
-}
-
-// readHead reads h's head. The error is that of head.read, or errDraining when stop interrupted it.
-func (s *serving) readHead(h *handshake, at time.Time) error {
-	s.mu.Lock()
-	if s.stopping {
-		s.mu.Unlock()
-		return errDraining
-	}
-	s.reading[h] = struct{}{}
-	s.mu.Unlock()
-
-	err := h.receive(at)
-
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	delete(s.reading, h)
-	h.adopt() // under mu, since stop looks at conn
-	if s.stopping {
-		return errDraining
-	}
-	return err
-}
-
-// stop interrupts all reading of heads, now and later. Handshakes that are further are interrupted by their context.
-func (s *serving) stop() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.stopping = true
-	for h := range s.reading {
-		_ = h.conn.SetReadDeadline(time.Unix(1, 0))
-	}
+	h.conn, h.secure, h.upgrade = nil, nil, upgrade{}
+	h.parsed, h.entered, h.released, h.opening, h.crowded = false, false, false, false, false
 }
 
 // remoteAddr returns who is at the other end; the zero AddrPort where that is no TCP address.

@@ -347,12 +347,15 @@ func TestHandshakeReset(t *testing.T) {
 		handshakeTo("/"+strings.Repeat("a/", 4000), "Sec-WebSocket-Protocol: "+strings.Repeat("a,", 3000)),
 	} {
 		h.conn = &benchConn{in: *bytes.NewReader([]byte(raw))}
+		g.heads <- struct{}{}
 		if err := h.open(t.Context(), newServing(g), time.Now().Add(time.Minute)); err == nil || err.Error() != "no" {
 			t.Fatal(err)
 		}
+		h.release()
+		h.release() // it has one place to give back
 		h.reset()
 		r := &h.request
-		if h.conn != nil || h.opening || h.head.lent != nil || h.upgrade.key != nil || h.match.route != nil {
+		if h.conn != nil || h.opening || h.entered || h.released || len(g.heads)+len(g.slots) > 0 || h.head.lent != nil || h.upgrade.key != nil || h.match.route != nil {
 			t.Errorf("reset left %+v", h)
 		}
 		if r.Path != nil || r.RawQuery != nil || r.Cookie != nil || r.HasOrigin || r.HasAuthorization || len(r.Header)+len(r.Protocols) > 0 {

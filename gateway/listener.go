@@ -49,8 +49,10 @@ const (
 	maxAcceptPause = time.Second
 )
 
-// Serve accepts connections from l and takes their handshakes, at most Config.Handshakes at once: while all are taken it
-// accepts no more, and the kernel's backlog holds the rest. It closes l.
+// Serve accepts connections from l and takes their handshakes, at most Config.Handshakes at once. Others wait, for what
+// Config.HandshakeTimeout leaves them; when Config.Heads are there, the one whose request is the longest in coming has to
+// make room, after a quarter of a second. While all have sent theirs and wait, nothing is accepted, and the kernel's backlog
+// holds the rest. It closes l.
 //
 // Serve goes on until ctx ends, and then returns nil; errors that pass, such as too many open files, it waits out. It
 // returns an error when l was closed by someone else or is no listener. In any case it returns only after each handshake
@@ -88,20 +90,18 @@ func (s *serving) accept(ctx context.Context, l net.Listener) error {
 	defer g.accepting.Add(-1)
 	t := trouble{gateway: g}
 	for {
-		select {
-		case g.slots <- struct{}{}:
-		case <-ctx.Done():
-			return nil
-		}
 		conn, err := l.Accept()
 		if err == nil {
 			t.over(ctx)
+			if !s.room(ctx) {
+				conn.Close()
+				return nil
+			}
 			s.handshakes.Add(1)
 			go s.handshake(ctx, conn)
 			g.pace(ctx)
 			continue
 		}
-		<-g.slots
 		switch {
 		case ctx.Err() != nil:
 			return nil

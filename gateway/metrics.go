@@ -12,14 +12,15 @@ import (
 type metrics struct {
 	handshakes   [numReasons]prometheus.Counter
 	seconds      prometheus.Histogram
-	inFlight     prometheus.Gauge
+	inFlight     prometheus.GaugeFunc
+	headsWaiting prometheus.GaugeFunc
 	acceptErrors prometheus.Counter
 
 	limitedAccept, limitedAttempts prometheus.Counter
 }
 
-// newMetrics makes the metrics and registers them with r, unless it is nil.
-func newMetrics(r prometheus.Registerer) (*metrics, error) {
+// newMetrics makes the metrics of g and registers them with r, unless it is nil.
+func newMetrics(r prometheus.Registerer, g *Gateway) (*metrics, error) {
 	handshakes := prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "fairlead_handshakes_total",
 		Help: "Handshakes that ended, by result (accepted, refused) and reason. Refused with client_gone: the client left before its request was complete, as TCP health checks do.",
@@ -33,10 +34,14 @@ func newMetrics(r prometheus.Registerer) (*metrics, error) {
 			},
 			NativeHistogramBucketFactor: 1.1,
 		}),
-		inFlight: prometheus.NewGauge(prometheus.GaugeOpts{
+		inFlight: prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "fairlead_handshakes_in_flight",
-			Help: "Handshakes that are going on. At the limit, new connections wait in the kernel.",
-		}),
+			Help: "Handshakes that go on, their requests being there. At the limit, others wait for their turn.",
+		}, func() float64 { return float64(len(g.slots)) }),
+		headsWaiting: prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "fairlead_heads_waiting",
+			Help: "Connections whose requests have not come in full. At four times the limit of handshakes, the one that waits longest is refused for the next.",
+		}, func() float64 { return float64(g.reading.Load()) }),
 		acceptErrors: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "fairlead_accept_errors_total",
 			Help: "Times that the kernel gave an error instead of a new connection, such as too many open files.",
@@ -53,7 +58,7 @@ func newMetrics(r prometheus.Registerer) (*metrics, error) {
 	if r == nil {
 		return m, nil
 	}
-	for _, c := range []prometheus.Collector{handshakes, m.seconds, m.inFlight, m.acceptErrors, m.limitedAccept, m.limitedAttempts} {
+	for _, c := range []prometheus.Collector{handshakes, m.seconds, m.inFlight, m.headsWaiting, m.acceptErrors, m.limitedAccept, m.limitedAttempts} {
 		if err := r.Register(c); err != nil {
 			return nil, fmt.Errorf("gateway: %w", err)
 		}

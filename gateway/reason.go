@@ -13,6 +13,7 @@ const (
 	reasonTLS                      // no handshake of TLS: an alert was the answer, if there could be one
 	reasonPlainHTTP
 	reasonTimeout
+	reasonCrowded
 	reasonHeadTooLarge
 	reasonHTTPVersion
 	reasonMethod
@@ -31,6 +32,7 @@ const (
 	reasonAddressFull
 	reasonUserFull
 	reasonFull
+	reasonBusy
 	reasonDraining
 	reasonUnavailable
 	reasonInternal
@@ -81,6 +83,10 @@ var answers = [numReasons]answer{
 	reasonTimeout: {
 		name: "timeout", status: 408,
 		text: "the request did not come in time: send the whole head, up to the empty line, at once",
+	},
+	reasonCrowded: {
+		name: "crowded", status: 408,
+		text: "the request was slow to come while many others connected: send the whole head, up to the empty line, at once",
 	},
 	reasonHeadTooLarge: {name: "head_too_large", status: 431},
 	reasonHTTPVersion: {
@@ -135,6 +141,10 @@ var answers = [numReasons]answer{
 	reasonFull: {
 		name: "full", status: 503, retry: 5,
 		text: "the server has all the connections that it can hold: try again later",
+	},
+	reasonBusy: {
+		name: "busy", status: 503, retry: 2,
+		text: "the server has all the handshakes that it can do at once: try again later",
 	},
 	reasonDraining: {
 		name: "draining", status: 503, retry: 1,
@@ -243,6 +253,8 @@ var (
 	errGone        = &reasonError{reasonClientGone, "the client left before the end of its request"}
 	errPlainHTTP   = &reasonError{reason: reasonPlainHTTP}
 	errHeadTimeout = &reasonError{reason: reasonTimeout}
+	errCrowded     = &reasonError{reason: reasonCrowded}
+	errBusy        = &reasonError{reason: reasonBusy}
 	errDraining    = &reasonError{reason: reasonDraining}
 	errAttempts    = &reasonError{reason: reasonAttempts}
 

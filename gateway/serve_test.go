@@ -110,35 +110,8 @@ func TestServeClientGone(t *testing.T) {
 			client.Close()
 			synctest.Wait()
 		}
-		if s.count(reasonClientGone) != 2 || len(s.slots) != 1 {
-			t.Errorf("%d gone, %d slots taken, want 2, and 1 of the accept loop", s.count(reasonClientGone), len(s.slots))
-		}
-	})
-}
-
-// While all handshakes are taken nothing is accepted; what the next frees, the next takes.
-func TestServeBoundsHandshakes(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		l := newPipeListener()
-		s := serve(t, Config{Routes: []Route{open("/", "")}, Handshakes: 3}, l)
-		var clients []net.Conn
-		for range 10 {
-			clients = append(clients, l.dial(t))
-		}
-		synctest.Wait()
-		if got := 10 - len(l.queue); got != 3 {
-			t.Fatalf("%d were accepted, want 3", got)
-		}
-		send(t, clients[0], handshakeTo("/"))
-		if resp, _ := readAnswer(t, clients[0]); resp.status != 101 {
-			t.Errorf("status %d", resp.status)
-		}
-		synctest.Wait()
-		if got := 10 - len(l.queue); got != 4 {
-			t.Errorf("%d were accepted, want 4", got)
-		}
-		if err := s.stop(); err != nil {
-			t.Error(err)
+		if s.count(reasonClientGone) != 2 || len(s.heads) != 0 || len(s.slots) != 0 {
+			t.Errorf("%d gone, %d and %d places taken, want 2 and none", s.count(reasonClientGone), len(s.heads), len(s.slots))
 		}
 	})
 }
@@ -164,8 +137,8 @@ func TestServeLingers(t *testing.T) {
 		if got := len(s.lingering); got != 1 {
 			t.Errorf("%d are waited for, want 1: the bound", got)
 		}
-		if len(s.slots) != 1 { // of the accept loop
-			t.Errorf("%d handshakes are going on", len(s.slots)-1)
+		if len(s.heads)+len(s.slots) != 0 {
+			t.Errorf("%d handshakes are going on", len(s.heads)+len(s.slots))
 		}
 		time.Sleep(lingerTime)
 		synctest.Wait()
@@ -282,7 +255,7 @@ func TestServeStopsBeforeHead(t *testing.T) {
 		s := newServing(g)
 		s.stop()
 		client, conn := net.Pipe()
-		g.slots <- struct{}{}
+		g.heads <- struct{}{}
 		s.handshakes.Add(1)
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()

@@ -137,7 +137,7 @@ func TestTLSStops(t *testing.T) {
 	s, trusting := serveTLS(t, Config{Routes: echoRoute, HandshakeTimeout: time.Hour})
 	silent := s.dial(t)
 	shaken := s.dialTLS(t, clientFor(trusting, func(c *tls.Config) { c.MaxVersion = tls.VersionTLS12 })) // the server speaks last
-	waitFor(t, "both handshakes", func() bool { return len(s.slots) >= 2 })
+	waitFor(t, "both handshakes", func() bool { return len(s.heads) == 2 })
 	start := time.Now()
 	if err := s.stop(); err != nil {
 		t.Fatal(err)

@@ -20,7 +20,7 @@ const reservedFiles = 128
 // connectionLimit returns how many connections the node takes: the configured number, or the open-file limit less what
 // handshakes, databases and the node itself need.
 func connectionLimit(c *config.Config, files uint64, logger *slog.Logger) (int, error) {
-	reserve := reservedFiles + c.Limits.Handshakes + authnFiles(c)
+	reserve := reservedFiles + c.Limits.Handshakes + heads(c.Limits, files) + authnFiles(c)
 	room := int(min(files, math.MaxInt32)) - reserve
 	if n := c.Limits.Connections; n > 0 {
 		if n > room {
@@ -33,6 +33,12 @@ func connectionLimit(c *config.Config, files uint64, logger *slog.Logger) (int, 
 		return 0, fmt.Errorf("the open-file limit of %d leaves no room for connections: %d are reserved; raise it (ulimit -n, LimitNOFILE)", files, reserve)
 	}
 	return min(room, maxConnections), nil
+}
+
+// heads is how many connections may be waiting for their requests: many, since whoever connects and says nothing takes one
+// of them, but no more than a sixteenth of the files, or than the handshakes where those are more.
+func heads(c config.Limits, files uint64) int {
+	return max(c.Handshakes, min(4*c.Handshakes, int(min(files, math.MaxInt32))/16))
 }
 
 // actorLimits returns what actors are told of the limits, connections being how many the node takes.

@@ -18,9 +18,9 @@ func TestConnectionLimit(t *testing.T) {
 		warning    bool
 		err        string
 	}{
-		"from the limit":       {files: 10_000, want: 10_000 - reservedFiles - handshakes - 16},
+		"from the limit":       {files: 10_000, want: 10_000 - reservedFiles - handshakes - 10_000/16 - 16},
 		"no limit":             {files: math.MaxUint64, want: maxConnections},
-		"too small":            {files: 400, err: "the open-file limit of 400 leaves no room for connections: 400 are reserved"},
+		"too small":            {files: 656, err: "the open-file limit of 656 leaves no room for connections: 656 are reserved"},
 		"configured":           {configured: 5, files: 10_000, want: 5},
 		"more than there is":   {configured: 9_999, files: 10_000, want: 9_999, warning: true},
 		"configured, too few":  {configured: 1, files: 10, want: 1, warning: true},

@@ -172,7 +172,7 @@ func (n *node) startRoutes() error {
 	n.gateway, err = gateway.New(gateway.Config{
 		TLS:    tlsConfig,
 		Routes: n.parts.routes, Actors: n.actors, Journal: n.journal, Epoch: n.epoch, Limits: gatewayLimits(c),
-		Handshakes: c.Handshakes, HandshakeTimeout: c.HandshakeTimeout, HeadBytes: c.HeadBytes,
+		Handshakes: c.Handshakes, Heads: heads(c, files), HandshakeTimeout: c.HandshakeTimeout, HeadBytes: c.HeadBytes,
 		Logger: n.logger, Registerer: n.registry,
 	})
 	if err != nil {
