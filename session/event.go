@@ -93,7 +93,8 @@ type NodeSealed struct {
 }
 
 // Gap says that records of the node's epoch are missing. The node announces its open sessions behind it: an [Opened] for
-// each, with the groups that it is in by then. What is not announced was closed in the gap.
+// each, with the groups that it is in by then and the sequence of its last event. What is not announced was closed in the
+// gap: who folds an epoch forgets its open sessions at a gap.
 type Gap struct {
 	Since  time.Time `json:"since"`  // when the first record that is missing was appended
 	Lost   uint64    `json:"lost"`   // how many are missing

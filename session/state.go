@@ -42,7 +42,8 @@ type State struct {
 }
 
 // Apply returns the state after r. It is pure, and total: a record that cannot follow (of another session, already
-// applied, before the opening or after the close, of a kind for nodes) leaves the state as it is.
+// applied, before the opening or after the close, of a kind for nodes) leaves the state as it is. A second opening is the
+// announcement behind a [Gap]: it says which groups the session is in by then.
 func (s State) Apply(r Record) State {
 	if s.Phase == PhaseNone {
 		if e, ok := r.Event.(Opened); ok {
@@ -57,6 +58,8 @@ func (s State) Apply(r Record) State {
 		return s
 	}
 	switch e := r.Event.(type) {
+	case Opened: // announced again, behind a gap
+		s.Groups = distinct(e.Groups)
 	case Joined:
 		if !s.Member(e.Group) {
 			s.Groups = append(s.Groups[:len(s.Groups):len(s.Groups)], e.Group)

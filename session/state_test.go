@@ -34,7 +34,7 @@ func TestStateApply(t *testing.T) {
 		{"closed before the opening", record(1, Closed{Code: 1000}), 0, PhaseNone, "", 0},
 		{"a node's event", record(1, NodeStarted{Node: "n"}), 0, PhaseNone, "", 0},
 		{"opened, one group twice", record(1, opened), 1, PhaseOpen, "a b", 0},
-		{"opened again", record(2, Opened{Identity: Anonymous()}), 1, PhaseOpen, "a b", 0},
+		{"announced, with nothing missing", record(1, Opened{Identity: Anonymous()}), 1, PhaseOpen, "a b", 0},
 		{"joined", record(2, Joined{mustGroup(t, "c")}), 2, PhaseOpen, "a b c", 0},
 		{"the same record again", record(2, Joined{mustGroup(t, "d")}), 2, PhaseOpen, "a b c", 0},
 		{"an older record", record(1, Left{mustGroup(t, "a")}), 2, PhaseOpen, "a b c", 0},
@@ -49,11 +49,14 @@ func TestStateApply(t *testing.T) {
 		{"a node that is sealed", record(10, NodeSealed{Reason: "stopped"}), 9, PhaseOpen, "a c", 0},
 		{"a gap of the journal", record(10, Gap{Lost: 1}), 9, PhaseOpen, "a c", 0},
 		{"joined again", record(10, Joined{mustGroup(t, "b")}), 10, PhaseOpen, "a c b", 0},
-		{"left the first one", record(11, Left{mustGroup(t, "a")}), 11, PhaseOpen, "c b", 0},
-		{"closed", record(12, Closed{Code: 4401}), 12, PhaseClosed, "", 4401},
-		{"joined after the close", record(13, Joined{mustGroup(t, "a")}), 12, PhaseClosed, "", 4401},
-		{"closed twice", record(13, Closed{Code: 1000}), 12, PhaseClosed, "", 4401},
-		{"opened after the close", record(13, opened), 12, PhaseClosed, "", 4401},
+		{"announced, behind a gap", record(20, Opened{Identity: Anonymous(), Groups: []Group{mustGroup(t, "x"), mustGroup(t, "x")}}), 20, PhaseOpen, "x", 0},
+		{"what is older than the announcement", record(19, Joined{mustGroup(t, "y")}), 20, PhaseOpen, "x", 0},
+		{"announced again", record(21, Opened{Identity: Anonymous(), Groups: []Group{mustGroup(t, "a"), mustGroup(t, "c"), mustGroup(t, "b")}}), 21, PhaseOpen, "a c b", 0},
+		{"left the first one", record(31, Left{mustGroup(t, "a")}), 31, PhaseOpen, "c b", 0},
+		{"closed", record(32, Closed{Code: 4401}), 32, PhaseClosed, "", 4401},
+		{"joined after the close", record(33, Joined{mustGroup(t, "a")}), 32, PhaseClosed, "", 4401},
+		{"closed twice", record(33, Closed{Code: 1000}), 32, PhaseClosed, "", 4401},
+		{"opened after the close", record(33, opened), 32, PhaseClosed, "", 4401},
 	} {
 		s = s.Apply(tt.r)
 		if s.Seq != tt.seq || s.Phase != tt.phase || names(s.Groups) != tt.groups || s.Code != tt.code {

@@ -67,7 +67,7 @@ func NewMemory(c MemoryConfig) (*Memory, error) {
 	if c.MaxRecords == 0 {
 		c.MaxRecords = DefaultMaxRecords
 	}
-	m, err := newMetrics(c.Registerer)
+	m, err := newMetrics(c.Registerer, nil)
 	if err != nil {
 		return nil, fmt.Errorf("journal: %w", err)
 	}
