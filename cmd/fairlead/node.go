@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -35,12 +36,11 @@ var (
 	_ gateway.Opener  = (*actor.System)(nil)
 )
 
-// How long the parts have to end, beyond the drain window.
+// How long the parts have to end, and NATS to come back.
 const (
-	drainPatience = 10 * time.Second // for clients that do not answer their close
-	closePatience = 5 * time.Second  // for what the bus still has to say to NATS
-	busGrace      = 2 * time.Second  // NATS may be away for so long before the node is not ready
-	busRecover    = time.Second      // and must be back for so long before it is ready again
+	closePatience = 5 * time.Second // for what the bus still has to say to NATS
+	busGrace      = 2 * time.Second // NATS may be away for so long before the node is not ready
+	busRecover    = time.Second     // and must be back for so long before it is ready again
 )
 
 // minNATSPayload is what a NATS server takes where nobody configured it; other programs count on it.
@@ -165,6 +165,9 @@ func (n *node) startRoutes() error {
 	if err := registerMetrics(n.registry, limit, n.embedded != nil); err != nil {
 		return err
 	}
+	if err := n.registerDraining(); err != nil {
+		return err
+	}
 	tlsConfig, err := n.startTLS()
 	if err != nil {
 		return err
@@ -187,6 +190,9 @@ var (
 )
 
 func (n *node) accepting() error {
+	if n.draining.Load() {
+		return errDraining
+	}
 	if !n.gateway.Accepting() {
 		return errNotAccepting
 	}
@@ -199,6 +205,9 @@ func (n *node) connected() error {
 	}
 	return nil
 }
+
+// settings returns the configuration that is in force. Any goroutine.
+func (n *node) settings() *config.Loaded { return n.config }
 
 // natsURL returns where other programs on this machine reach the bus, "" where they do not.
 func (n *node) natsURL() string {
@@ -235,37 +244,32 @@ func (n *node) serve(ctx context.Context) error {
 	defer cancel()
 	answering, stopAnswering := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopAnswering()
+	accepting, stopAccepting := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopAccepting()
 	answered, accepted := make(chan error, 1), make(chan error, 1)
+	broken := make(chan struct{}) // closed when either of the two has ended
+	ended := sync.OnceFunc(func() {
+		close(broken)
+		cancel()
+	})
 	go func() {
-		defer cancel() // a node that nobody can ask is no use
+		defer ended() // a node that nobody can ask is no use
 		answered <- n.api.Serve(answering, n.internal)
 	}()
 	go func() {
-		defer cancel()
-		accepted <- n.gateway.Serve(ctx, n.public)
+		defer ended()
+		accepted <- n.gateway.Serve(accepting, n.public)
 	}()
 
 	<-ctx.Done()
+	n.leave(broken)
+	stopAccepting()
 	errs := []error{<-accepted}
 	errs = append(errs, n.drain(), n.closeParts())
 	stopAnswering() // last: a node that drains says that it is not ready
 	errs = append(errs, <-answered)
 	n.logger.Info("stopped")
 	return errors.Join(errs...)
-}
-
-// drain closes the connections over the configured window.
-func (n *node) drain() error {
-	n.draining.Store(true)
-	n.peers.Announce()
-	window := n.config.Drain.Window
-	n.logger.Info("stopping: no new connections; closing the others", "connections", n.actors.Len(), "window", window.String())
-	ctx, cancel := context.WithTimeout(context.Background(), window+drainPatience)
-	defer cancel()
-	if err := n.actors.Drain(ctx, actor.DrainPlan{Window: window}); err != nil {
-		return fmt.Errorf("drain: %w", err)
-	}
-	return nil
 }
 
 // close closes a node that does not serve.

@@ -7,6 +7,8 @@ import (
 	"net"
 	"net/http"
 	"slices"
+	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -63,6 +65,71 @@ func TestDrain(t *testing.T) {
 	}
 	if code := n.exit(t, 10*time.Second); code != 0 {
 		t.Errorf("exit code %d, want 0", code)
+	}
+}
+
+// TestDrainToSurvivor: of two nodes one stops, and its clients connect to the other at once. All get there, in the time that
+// close_rate asks for, and in no second are there more than it says, though the window would be over much sooner.
+func TestDrainToSurvivor(t *testing.T) {
+	const count, rate = 1200, 200
+	config := fmt.Sprintf("\n[nats]\nurl = %q\ncluster = \"e2e\"\n[drain]\nwindow = \"1s\"\nclose_rate = %d\n", startNATS(t).url(), rate) + jwtRoutes
+	a, b := startNode(t, config), startNode(t, config)
+	for _, n := range []*node{a, b} {
+		eventually(t, 10*time.Second, func() error {
+			if v := n.metric(t, "fairlead_peers"); v != 1 {
+				return fmt.Errorf("a node knows %v others, want 1", v)
+			}
+			return nil
+		})
+	}
+	target := "/ws/app_1?token=" + token(t, "1")
+	clients := make([]*client, count)
+	for i := range clients {
+		clients[i] = dial(t, a.public, target)
+	}
+	moved := make(chan time.Duration, count) // when each was on the other node
+	var wg sync.WaitGroup
+	begin := time.Now()
+	for _, c := range clients {
+		wg.Go(func() {
+			<-c.done
+			if _, err := tryDial(t, b.public, target); err != nil {
+				t.Errorf("on the way to the other node: %v", err)
+			}
+			moved <- time.Since(begin)
+		})
+	}
+	a.signal(t, syscall.SIGTERM)
+	eventually(t, 5*time.Second, func() error { return a.notReady("accepting") })
+	if v := a.metric(t, "fairlead_draining"); v != 1 {
+		t.Errorf("fairlead_draining is %v", v)
+	}
+	if code := a.exit(t, 60*time.Second); code != 0 {
+		t.Errorf("exit code %d, want 0", code)
+	}
+	wg.Wait()
+	close(moved)
+	var at []time.Duration
+	for m := range moved {
+		at = append(at, m)
+	}
+	slices.Sort(at)
+	const want = count * time.Second / rate
+	if took := at[len(at)-1] - at[0]; took < want*9/10 || took > want*3/2 {
+		t.Errorf("the move took %v; %d at %d per second are %v", took, count, rate, want)
+	}
+	for i := range at {
+		if j := i + rate*12/10; j < len(at) && at[j]-at[i] < time.Second {
+			t.Fatalf("%d connections came within %v, the bound is %d per second", j-i, at[j]-at[i], rate)
+		}
+	}
+	if v := b.metric(t, "fairlead_connections"); v != count {
+		t.Errorf("the other node has %v connections, want %d", v, count)
+	}
+	for _, want := range []string{`"most_per_second":200`, `"msg":"draining"`} {
+		if !strings.Contains(a.logged(), want) {
+			t.Errorf("the log has no %s", want)
+		}
 	}
 }
 
