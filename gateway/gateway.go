@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/netip"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -50,6 +51,12 @@ type Config struct {
 
 	Limits Limits // see [Gateway.SetLimits]
 
+	// TrustedProxies are the networks of proxies whose X-Forwarded-For and Forwarded say where clients are. With
+	// ProxyProtocol, each connection from them must begin with a header of the PROXY protocol, version 1 or 2, before TLS;
+	// those from elsewhere must not. Limits, events and logs go by the address that comes of that.
+	TrustedProxies []netip.Prefix
+	ProxyProtocol  bool
+
 	Handshakes       int           // at once, whose request has come; 0: 256
 	Heads            int           // connections at once whose request has not come, or waits for its turn; 0: 4 for each of Handshakes
 	HandshakeTimeout time.Duration // for all of one handshake; 0: 5 s
@@ -72,6 +79,8 @@ type Gateway struct {
 	// Fixed after New.
 	routes    routes
 	actors    Opener
+	proxies   proxies
+	proxied   bool        // the proxies' connections begin with a header of the PROXY protocol
 	tls       *tls.Config // nil: plain TCP
 	timeout   time.Duration
 	logger    *slog.Logger
@@ -97,6 +106,8 @@ func New(cfg Config) (*Gateway, error) {
 		return nil, errors.New("gateway: Actors is missing: nobody would take the connections")
 	case cfg.Journal != nil && cfg.Epoch.IsZero():
 		return nil, errors.New("gateway: Epoch is missing: the journal's events would belong to no node")
+	case cfg.ProxyProtocol && len(cfg.TrustedProxies) == 0:
+		return nil, errors.New("gateway: ProxyProtocol needs TrustedProxies: nobody else's header is believed")
 	case cfg.Handshakes < 0 || cfg.Heads < 0 || cfg.HandshakeTimeout < 0 || cfg.RefusedPerSecond < 0:
 		return nil, errors.New("gateway: Handshakes, Heads, HandshakeTimeout and RefusedPerSecond cannot be negative")
 	}
@@ -117,6 +128,8 @@ func New(cfg Config) (*Gateway, error) {
 	g := &Gateway{
 		routes:    table,
 		actors:    cfg.Actors,
+		proxies:   cfg.TrustedProxies,
+		proxied:   cfg.ProxyProtocol,
 		tls:       tlsConfig,
 		timeout:   cmp.Or(cfg.HandshakeTimeout, defaultHandshakeTimeout),
 		logger:    logger,
