@@ -173,7 +173,8 @@ func (n *node) startRoutes() error {
 		return err
 	}
 	n.gateway, err = gateway.New(gateway.Config{
-		TLS:    tlsConfig,
+		TLS:            tlsConfig,
+		TrustedProxies: n.parts.proxies, ProxyProtocol: n.config.Listen.ProxyProtocol,
 		Routes: n.parts.routes, Actors: n.actors, Journal: n.journal, Epoch: n.epoch, Limits: gatewayLimits(c),
 		Handshakes: c.Handshakes, Heads: heads(c, files), HandshakeTimeout: c.HandshakeTimeout, HeadBytes: c.HeadBytes,
 		Logger: n.logger, Registerer: n.registry,
