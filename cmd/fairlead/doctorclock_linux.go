@@ -23,7 +23,7 @@ func (d *doctor) clock() {
 	if t.Status&staNano != 0 {
 		unit = time.Nanosecond
 	}
-	offset := time.Duration(t.Offset) * unit //nolint:unconvert // int32 on some systems
+	offset := time.Duration(t.Offset) * unit
 	if state == timeError {
 		d.note("clock", warns, "nothing keeps it: tokens may expire too soon or too late", "run chrony, systemd-timesyncd or another NTP client on the host")
 		return
