@@ -43,6 +43,9 @@ type Config struct {
 	// TLS 1.2, and protocols but HTTP/1.1, are never agreed on, whatever it says. See [Certificate].
 	TLS *tls.Config
 
+	// Compression agrees on permessage-deflate (RFC 7692) with clients that offer it.
+	Compression bool
+
 	Journal Journal       // of refused events; nil: none are kept
 	Epoch   session.Epoch // whose events they are; required with a Journal
 	// RefusedPerSecond is how many refused events are written one by one. Those beyond are counted and written a second
@@ -82,6 +85,7 @@ type Gateway struct {
 	proxies   proxies
 	proxied   bool        // the proxies' connections begin with a header of the PROXY protocol
 	tls       *tls.Config // nil: plain TCP
+	compress  bool        // agree on permessage-deflate
 	timeout   time.Duration
 	logger    *slog.Logger
 	metrics   *metrics
@@ -131,6 +135,7 @@ func New(cfg Config) (*Gateway, error) {
 		proxies:   cfg.TrustedProxies,
 		proxied:   cfg.ProxyProtocol,
 		tls:       tlsConfig,
+		compress:  cfg.Compression,
 		timeout:   cmp.Or(cfg.HandshakeTimeout, defaultHandshakeTimeout),
 		logger:    logger,
 		rates:     newRates(),

@@ -119,7 +119,11 @@ func (h *handshake) open(ctx context.Context, s *serving, at time.Time) (err err
 	if err != nil {
 		return err
 	}
-	response, err := h.upgrader.respond(h.upgrade.key, route.selectProtocol(h.request.Protocols))
+	extension := ""
+	if h.gateway.compress {
+		extension = negotiate(h.request.Header)
+	}
+	response, err := h.upgrader.respond(h.upgrade.key, route.selectProtocol(h.request.Protocols), extension)
 	if err != nil {
 		return err
 	}
@@ -129,14 +133,15 @@ func (h *handshake) open(ctx context.Context, s *serving, at time.Time) (err err
 	_ = h.conn.SetReadDeadline(time.Time{})
 	h.opening = true
 	return h.gateway.actors.Open(ctx, h.conn, actor.Birth{
-		Identity: identity,
-		Route:    route.Path,
-		Handler:  route.Handler,
-		Groups:   groups,
-		Greet:    route.Greet,
-		Response: response,
-		Pending:  h.head.pending(),
-		Remote:   h.request.Remote.Addr(),
+		Identity:   identity,
+		Route:      route.Path,
+		Handler:    route.Handler,
+		Groups:     groups,
+		Greet:      route.Greet,
+		Response:   response,
+		Compressed: extension != "",
+		Pending:    h.head.pending(),
+		Remote:     h.request.Remote.Addr(),
 	})
 }
 
