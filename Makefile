@@ -31,7 +31,7 @@ unit: ## the tests alone
 	$(GO) test $(RACE) -shuffle=on ./...
 	$(GO) -C tools test ./...
 
-e2e: ## end to end: real processes, a real NATS server, a real PostgreSQL
+e2e: ## end to end: real processes, NATS, PostgreSQL, HAProxy, nginx, an image (.ci/run installs them)
 	$(GO) test -tags e2e -count=1 -timeout=20m -v ./cmd/fairlead/e2e
 
 bench: ## what a server costs, measured from outside: about four minutes, and a quiet machine

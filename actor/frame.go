@@ -86,8 +86,7 @@ type event struct {
 // reader takes a client's bytes apart into messages and control frames. It sees them in pieces of any size, in order. It
 // holds nothing while no frame and no message is half read, so that an idle actor needs none.
 type reader struct {
-	limit   int  // of a message's payload
-	deflate bool // permessage-deflate was agreed on
+	limit int // of a message's payload
 
 	// The frame that is half read.
 	head   [maxHeader]byte
@@ -102,9 +101,7 @@ type reader struct {
 	// The message that is half read.
 	fragmented bool      // a data frame without FIN came
 	messageOp  ws.OpCode // its opcode
-	packed     bool      // it is compressed
 	message    []byte
-	inflated   []byte // what a compressed message was
 	utf8       utf8Check
 
 	control  [maxControl]byte
@@ -124,14 +121,11 @@ func newReader(limit int) *reader {
 
 // free gives an idle or failed reader back to the pool.
 func (r *reader) free() {
-	message, inflated := r.message[:0], r.inflated[:0]
+	message := r.message[:0]
 	if cap(message) > keptMessage {
 		message = nil
 	}
-	if cap(inflated) > keptMessage {
-		inflated = nil
-	}
-	*r = reader{message: message, inflated: inflated}
+	*r = reader{message: message}
 	readers.Put(r)
 }
 
@@ -202,10 +196,8 @@ func (r *reader) parseHeader() error {
 	b0, b1 := r.head[0], r.head[1]
 	r.fin, r.op = b0&finBit != 0, ws.OpCode(b0&opBits)
 	switch {
-	case b0&rsvBits != 0 && !r.deflate:
+	case b0&rsvBits != 0:
 		return violation(CloseProtocolError, "a reserved bit is set and no extension was agreed on")
-	case b0&rsvBits&^rsv1 != 0 || b0&rsv1 != 0 && !isData(r.op):
-		return violation(CloseProtocolError, "a reserved bit is set where no extension that was agreed on has a use for it")
 	case b1&maskBit == 0:
 		return violation(CloseProtocolError, "a frame from a client that is not masked")
 	}
@@ -237,7 +229,6 @@ func (r *reader) parseHeader() error {
 			return violation(CloseProtocolError, "a new message inside a fragmented one")
 		}
 		r.messageOp, r.message, r.utf8 = r.op, r.message[:0], utf8Check{}
-		r.packed = b0&rsv1 != 0
 	case ws.OpContinuation:
 		if !r.fragmented {
 			return violation(CloseProtocolError, "a continuation without a message to continue")
@@ -245,19 +236,11 @@ func (r *reader) parseHeader() error {
 	default:
 		return violation(CloseProtocolError, "a reserved opcode")
 	}
-	if !r.op.IsControl() && length > uint64(r.room()) {
-		return errTooBig
+	if !r.op.IsControl() && length > uint64(r.limit-len(r.message)) {
+		return violation(CloseMessageTooBig, "the message is too big")
 	}
 	r.length = int(length)
 	return nil
-}
-
-// room returns how many bytes the message that is read may still have.
-func (r *reader) room() int {
-	if r.packed {
-		return r.limit + slack(r.limit) - len(r.message)
-	}
-	return r.limit - len(r.message)
 }
 
 // takeBody takes the next part of the frame's payload, unmasked. It reports whether an event is whole with it.
@@ -274,9 +257,12 @@ func (r *reader) takeBody(part []byte) (ev event, whole bool, err error) {
 	text := r.messageOp == ws.OpText
 	if frameEnds && r.fin && !r.fragmented && len(part) == r.length {
 		// The usual case: the whole message is in the buffer, and is used there.
-		return r.whole(part)
+		if text && !utf8.Valid(part) {
+			return event{}, false, errNotUTF8
+		}
+		return event{kind: gotMessage, binary: !text, payload: part}, true, nil
 	}
-	if text && !r.packed && !r.utf8.write(part) {
+	if text && !r.utf8.write(part) {
 		return event{}, false, errNotUTF8
 	}
 	r.message = append(r.message, part...)
@@ -287,28 +273,10 @@ func (r *reader) takeBody(part []byte) (ev event, whole bool, err error) {
 	if !r.fin {
 		return event{}, false, nil
 	}
-	if r.packed {
-		return r.whole(r.message)
-	}
 	if text && !r.utf8.complete() {
 		return event{}, false, errNotUTF8
 	}
 	return event{kind: gotMessage, binary: !text, payload: r.message}, true, nil
-}
-
-// whole returns the message that payload is, or that it is the compressed form of.
-func (r *reader) whole(payload []byte) (ev event, whole bool, err error) {
-	if r.packed {
-		if r.inflated, err = inflate(r.inflated[:0], payload, r.limit); err != nil {
-			return event{}, false, err
-		}
-		payload = r.inflated
-	}
-	text := r.messageOp == ws.OpText
-	if text && !utf8.Valid(payload) {
-		return event{}, false, errNotUTF8
-	}
-	return event{kind: gotMessage, binary: !text, payload: payload}, true, nil
 }
 
 var errNotUTF8 = violation(CloseInvalidPayload, "a text message that is not UTF-8")

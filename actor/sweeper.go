@@ -156,11 +156,7 @@ func (a *Actor) check(now int64) int64 {
 	}
 	a.pinged = now
 	a.sendPing()
-	next := now + c.PongTimeout.Milliseconds()
-	if _, layered := a.conn.(layered); layered { // reading the pong grows the stack: that is not to last
-		next = min(next, now+2*quietBefore.Milliseconds())
-	}
-	return a.soonest(now, next)
+	return a.soonest(now, now+c.PongTimeout.Milliseconds())
 }
 
 // mute stops all messages to the client.

@@ -3,6 +3,7 @@ package gateway_test
 import (
 	"context"
 	"errors"
+	"io"
 	"net"
 	"testing"
 	"time"
@@ -59,9 +60,16 @@ func TestRun(t *testing.T) {
 	if err := conn.SetDeadline(time.Now().Add(5 * time.Second)); err != nil {
 		t.Fatal(err)
 	}
-	f, err := ws.ReadFrame(conn)
-	if code, _ := ws.ParseCloseFrameData(f.Payload); err != nil || f.Header.OpCode != ws.OpClose || code != 1012 {
-		t.Errorf("the client reads %+v with code %d, %v; want a close with 1012", f.Header, code, err)
+	h, err := ws.ReadHeader(conn)
+	if err != nil || h.OpCode != ws.OpClose || h.Length > 125 {
+		t.Fatalf("the client reads %+v, %v; want a close", h, err)
+	}
+	payload := make([]byte, h.Length)
+	if _, err := io.ReadFull(conn, payload); err != nil {
+		t.Fatal(err)
+	}
+	if code, _ := ws.ParseCloseFrameData(payload); code != 1012 {
+		t.Errorf("the client is closed with %d, want 1012", code)
 	}
 	conn.Close()
 	if err := <-ran; err != nil {

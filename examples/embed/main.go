@@ -31,7 +31,7 @@ func serve(ctx context.Context, addr string) error {
 	if err != nil {
 		return err
 	}
-	defer rooms.Close(context.WithoutCancel(ctx)) //nolint:errcheck // nobody is left to hear anything
+	defer rooms.Close(context.WithoutCancel(ctx))
 	l, err := gateway.Listen(ctx, addr)
 	if err != nil {
 		return err

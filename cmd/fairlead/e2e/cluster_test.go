@@ -268,25 +268,3 @@ func TestNATSHangs(t *testing.T) {
 	sendAll(t, everyone, 100)
 	wantAll(t, everyone, len(everyone), 100)
 }
-
-// TestComposeConfig runs two nodes with the configuration of docker-compose.yml.
-func TestComposeConfig(t *testing.T) {
-	s := startNATS(t)
-	env := []string{
-		"FAIRLEAD_VERIFIER_JWT_SECRET=" + secret, "FAIRLEAD_NATS_URL=" + s.url(),
-		"FAIRLEAD_LISTEN_PUBLIC=127.0.0.1:0", "FAIRLEAD_LISTEN_INTERNAL=127.0.0.1:0",
-	}
-	a := startNodeFile(t, "deploy/fairlead.toml", env...)
-	b := startNodeFile(t, "deploy/fairlead.toml", env...)
-	granted, err := jwt.NewWithClaims(jwt.SigningMethodHS256, jwt.MapClaims{
-		"user_id": "1", "exp": time.Now().Add(time.Hour).Unix(), "groups": []string{"app_*"},
-	}).SignedString([]byte(secret))
-	if err != nil {
-		t.Fatal(err)
-	}
-	meet(t, 5*time.Second,
-		dial(t, a.public, "/ws/app_1", "Authorization: Bearer "+granted),
-		dial(t, b.public, "/ws/app_1?token="+granted))
-	_, err = tryDial(t, a.public, "/ws/other?token="+granted)
-	wantStatus(t, err, 403)
-}
