@@ -42,7 +42,7 @@ func Example_publishFromOutside() {
 		panic(err)
 	}
 	p := printer{done: make(chan struct{}, 2)}
-	joined := make(chan error)
+	joined := make(chan error, 1)
 	b.Join(group, p, 0, func(err error) { joined <- err })
 	if err := <-joined; err != nil {
 		panic(err)

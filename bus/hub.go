@@ -144,10 +144,21 @@ func (h *hub) join(name session.Group, m Member, number uint32, done func(error)
 	ms.part = g.part(h.shards[int(number%uint32(len(h.shards)))])
 	ms.part.members++
 	g.members++
-	if h.link == nil || h.link.ready(g, c) {
-		admit(c)
+	if h.link != nil && !h.link.ready(g, c) {
+		st.mu.Unlock()
+		return ms
 	}
+	s := ms.part.shard
+	if !s.inbox.claim() {
+		admit(c)
+		st.mu.Unlock()
+		return ms
+	}
+	ms.state = joined
+	err := s.place(ms.part, c)
 	st.mu.Unlock()
+	c.finish(err) // before the first delivery: the shard waits for its inbox
+	s.inbox.unclaim()
 	return ms
 }
 
@@ -173,8 +184,11 @@ func (h *hub) leave(ms *Membership) {
 	if st.closed || ms.state == left {
 		return
 	}
-	if ms.state == joined {
-		p.shard.inbox.push(entry{part: p, command: &command{membership: ms}})
+	if inbox := &p.shard.inbox; ms.state == joined && inbox.claim() {
+		p.remove(ms)
+		inbox.unclaim()
+	} else if ms.state == joined {
+		inbox.push(entry{part: p, command: &command{membership: ms}})
 	}
 	ms.state = left
 	g := st.groups[p.group]

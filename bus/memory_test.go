@@ -50,7 +50,7 @@ func newLocal(t testing.TB, c LocalConfig) *Local {
 
 // settle returns when all shards have taken what was there before.
 func settle(b *Local, g session.Group) {
-	done := make(chan struct{})
+	done := make(chan struct{}, 1)
 	for i := range b.hub.shards {
 		ms := b.Join(g, &discard{}, uint32(i), func(error) { done <- struct{}{} })
 		<-done
@@ -155,5 +155,22 @@ func TestPartsGo(t *testing.T) {
 	b.Leave(all[5])
 	if parts, _ := b.hub.parts(g); len(parts) != 0 || len(before) != 1 || before[0] == nil {
 		t.Errorf("%d parts when all have left; a publisher that looked before has %v", len(parts), before)
+	}
+}
+
+// A shard that is idle lets whoever joins or leaves do it: nobody is woken for it.
+func TestJoinOfAnIdleShard(t *testing.T) {
+	b := newLocal(t, LocalConfig{Shards: 1})
+	g := mustGroup(t, "g")
+	joins := 0
+	for range 1000 {
+		ms := b.Join(g, &discard{}, 0, func(error) { joins++ }) // no lock: it is this goroutine, or the race detector tells
+		if joins == 0 {
+			t.Fatal("an idle shard was woken")
+		}
+		b.Leave(ms)
+		if n := len(ms.part.slots); n != 0 {
+			t.Fatalf("%d members after a leave", n)
+		}
 	}
 }

@@ -1,6 +1,7 @@
 package bus
 
 import (
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -121,4 +122,60 @@ func TestQueueTake(t *testing.T) {
 			t.Error("a closed queue took an item")
 		}
 	})
+}
+
+// Who claims an empty queue is its reader until it unclaims; the real one waits, and nothing is lost or out of order.
+func TestQueueClaim(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		q := newQueue(100)
+		var got []int
+		ended := make(chan struct{})
+		go func() {
+			defer close(ended)
+			for items, ok := q.take(nil); ok; items, ok = q.take(items) {
+				got = append(got, items...)
+				if items[0] == 3 && q.claim() {
+					t.Error("claimed while the reader is at work")
+				}
+				clear(items)
+			}
+		}()
+		synctest.Wait()
+		if !q.claim() || q.claim() {
+			t.Error("an empty queue can be claimed once, and no more than once")
+		}
+		q.push(1)
+		q.push(2)
+		synctest.Wait()
+		if len(got) > 0 {
+			t.Errorf("the reader took %v while the queue was claimed", got)
+		}
+		q.unclaim()
+		synctest.Wait()
+		q.push(3)
+		synctest.Wait()
+		if !q.claim() {
+			t.Error("not claimed after the reader has done with all")
+		}
+		q.push(4)
+		q.close()
+		synctest.Wait()
+		q.unclaim()
+		<-ended
+		if !slices.Equal(got, []int{1, 2, 3, 4}) {
+			t.Errorf("the reader took %v", got)
+		}
+		if q.claim() {
+			t.Error("a closed queue was claimed")
+		}
+	})
+}
+
+// A queue with something in it is not claimed: what is in it comes first.
+func TestQueueClaimFull(t *testing.T) {
+	q := newQueue(100)
+	q.push(1)
+	if q.claim() {
+		t.Error("claimed")
+	}
 }

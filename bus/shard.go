@@ -61,7 +61,9 @@ type slot struct {
 	membership *Membership
 }
 
-// shard delivers to its members, on one goroutine. What it does for one member of a batch is one call of Deliver.
+// shard delivers to its members, on one goroutine. What it does for one member of a batch is one call of Deliver. A join or
+// leave that finds the shard idle is carried out by its caller, who has claimed the inbox: "the shard's goroutine" is then the
+// caller's.
 type shard struct {
 	// Fixed after newShard.
 	metrics *metrics
@@ -185,18 +187,24 @@ func (s *shard) deliver(w []entry, r *run) {
 
 // execute carries out a join or a leave.
 func (s *shard) execute(p *part, c *command) {
-	switch {
-	case c.member == nil:
+	if c.member == nil {
 		p.remove(c.membership)
-	case c.err != nil:
-		c.finish(c.err)
-	case s.abort.Load():
-		c.finish(ErrClosed)
-	default:
-		c.membership.index = int32(len(p.slots))
-		p.slots = append(p.slots, slot{c.member, c.membership})
-		c.finish(nil)
+		return
 	}
+	c.finish(s.place(p, c))
+}
+
+// place gives a member that joins its slot, and returns the result of the join.
+func (s *shard) place(p *part, c *command) error {
+	switch {
+	case c.err != nil:
+		return c.err
+	case s.abort.Load():
+		return ErrClosed
+	}
+	c.membership.index = int32(len(p.slots))
+	p.slots = append(p.slots, slot{c.member, c.membership})
+	return nil
 }
 
 // remove takes the membership's slot out, and puts the last one into its place.
