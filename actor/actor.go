@@ -45,14 +45,14 @@ type Actor struct {
 	// What a delivery touches comes first, together: most of what one costs here is to fetch it from memory.
 
 	// Guarded by mu.
-	mu     sync.Mutex
-	shut   bool    // the last frame is sent or queued
-	muted  bool    // no more messages: the credential has expired
-	dead   bool    // the connection is given up: nothing touches it but the actor, which ends
-	ended  bool    // the actor has ended
-	direct int32   // fixed after Open, here for its size: 1 + the descriptor to write to without conn, 0: none
-	out    *outbox // nil: the socket has taken everything
-	sent   counters
+	mu         sync.Mutex
+	shut       bool    // the last frame is sent or queued
+	muted      bool    // no more messages: the credential has expired
+	dead       bool    // the connection is given up: nothing touches it but the actor, which ends
+	compressed bool    // fixed after Open, here for its size: permessage-deflate was agreed on
+	direct     int32   // fixed after Open, here for its size: 1 + the descriptor to write to without conn, 0: none
+	out        *outbox // nil: the socket has taken everything
+	sent       counters
 
 	// Fixed after Open.
 	system   *System
@@ -82,6 +82,9 @@ type Actor struct {
 	paused atomic.Bool  // not reading, until the bus has room; only the actor sets it
 	grown  atomic.Bool  // the goroutine has run deep since it was started
 	heard  atomic.Int64 // when the peer was last heard of: System.clock
+
+	// Guarded by mu, here for its size.
+	ended bool // the actor has ended
 
 	// Owned by the actor's goroutine, here for its size.
 	phase phase
@@ -228,6 +231,7 @@ func (a *Actor) process(b []byte) bool {
 	r := a.reader
 	if r == nil {
 		r = newReader(a.system.config.MessageBytes)
+		r.deflate = a.compressed
 	}
 	for len(b) > 0 {
 		ev, n, err := r.next(b)

@@ -2,6 +2,8 @@ package actor
 
 import (
 	"bufio"
+	"bytes"
+	"compress/flate"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -9,6 +11,7 @@ import (
 	"net"
 	"runtime"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -60,11 +63,12 @@ func (h *caught) Close(a *Actor, c Closure) {
 // client is the other end of a connection. Its methods that fail the test are for the test's goroutine.
 type client struct {
 	net.Conn
-	t      testing.TB
-	r      *bufio.Reader
-	wait   time.Duration // for each frame
-	actor  *Actor
-	closed <-chan Closure // what the Handler was told at the end
+	t       testing.TB
+	r       *bufio.Reader
+	wait    time.Duration // for each frame
+	deflate bool          // permessage-deflate was agreed on
+	actor   *Actor
+	closed  <-chan Closure // what the Handler was told at the end
 }
 
 // mask is what clients mask with.
@@ -108,6 +112,9 @@ func (c *client) write(b []byte) {
 
 func (c *client) send(b0 byte, payload string) {
 	c.t.Helper()
+	if c.deflate && (b0 == text || b0 == bin) {
+		b0, payload = b0|rsv1, pack(payload)
+	}
 	c.write(masked(b0, payload))
 }
 
@@ -118,12 +125,37 @@ func (c *client) next() (b0 byte, payload string, err error) {
 	if err != nil {
 		return 0, "", err
 	}
-	if !h.Fin || h.Rsv != 0 || h.Masked {
+	packed := c.deflate && isData(h.OpCode) && h.Rsv == rsv1>>4
+	if !h.Fin || h.Rsv != 0 && !packed || h.Masked {
 		return 0, "", fmt.Errorf("a server must not send the header %+v", h)
 	}
 	p := make([]byte, h.Length)
 	_, err = io.ReadFull(c.r, p)
+	if packed && err == nil {
+		p, err = unpack(p)
+	}
 	return finBit | byte(h.OpCode), string(p), err
+}
+
+// pack compresses a message as RFC 7692 section 7.2.1 says, by another library than the server's.
+func pack(payload string) string {
+	var b bytes.Buffer
+	w, err := flate.NewWriter(&b, 6)
+	if err == nil {
+		_, err = io.WriteString(w, payload)
+	}
+	if err == nil {
+		err = w.Flush()
+	}
+	if err != nil {
+		panic(err) // a buffer in memory
+	}
+	return strings.TrimSuffix(b.String(), "\x00\x00\xff\xff")
+}
+
+// unpack undoes pack.
+func unpack(p []byte) ([]byte, error) {
+	return io.ReadAll(flate.NewReader(io.MultiReader(bytes.NewReader(p), strings.NewReader("\x00\x00\xff\xff\x01\x00\x00\xff\xff"))))
 }
 
 func (c *client) want(b0 byte, payload string) {

@@ -32,7 +32,7 @@ func fragments(s string, size int) (b []byte) {
 }
 
 // conformanceCases are the cases of the Autobahn test suite, sections 1 to 7, by their numbers there.
-func conformanceCases() (cases []conformanceCase) {
+func conformanceCases(w wiring) (cases []conformanceCase) {
 	bye := masked(closeBit, code(CloseNormal, ""))
 	good := func(name string, send []byte, want ...string) {
 		cases = append(cases, conformanceCase{name: name, send: frames(send, bye), want: want, close: code(CloseNormal, "")})
@@ -74,6 +74,10 @@ func conformanceCases() (cases []conformanceCase) {
 	hello := masked(text, "Hello")
 	for rsv := byte(1); rsv < 8; rsv++ {
 		for i, b0 := range []byte{text, bin, ping, pong, closeBit} {
+			if w.deflates() && rsv<<4 == rsv1 && i < 2 { // not even an empty message is compressed to nothing
+				bad(fmt.Sprintf("3.%d.%d RSV %03b", rsv, i, rsv), 1007, frames(hello, masked(b0|rsv1, ""), masked(ping, "")), "text:Hello")
+				continue
+			}
 			bad(fmt.Sprintf("3.%d.%d RSV %03b", rsv, i, rsv), 1002, frames(hello, masked(b0|rsv<<4, ""), masked(ping, "")), "text:Hello")
 		}
 	}
@@ -155,15 +159,18 @@ func conformanceCases() (cases []conformanceCase) {
 	// 9: the limit
 	bad("9 a message over the limit", 1009, head(text, 64, 1<<20+1))
 	bad("9 fragments over the limit", 1009, frames(masked(begin, strings.Repeat("*", 1<<20)), masked(contin, "*")))
+	if w.deflates() {
+		compressedCases(good, bad)
+	}
 	return cases
 }
 
 // TestConformance runs each case over a socket, in one write and, where it is short, byte by byte.
-func TestConformance(t *testing.T) { onWirings(t, testConformance) }
+func TestConformance(t *testing.T) { onAllWirings(t, testConformance) }
 
 func testConformance(t *testing.T, w wiring) {
 	n := w.newNode(t, Config{MessageBytes: 1 << 20})
-	cases := conformanceCases()
+	cases := conformanceCases(w)
 	if len(cases) < 250 {
 		t.Errorf("there are %d cases only", len(cases))
 	}

@@ -31,7 +31,7 @@ func measure(t *testing.T) resources {
 }
 
 // Ten thousand connections come and go, each in one of six ways. Goroutines, descriptors and memory are where they were.
-func TestCycles(t *testing.T) { onWirings(t, testCycles) }
+func TestCycles(t *testing.T) { onAllWirings(t, testCycles) }
 
 func testCycles(t *testing.T, w wiring) {
 	memory, err := journal.NewMemory(journal.MemoryConfig{MaxRecords: 512}) // it must not be what grows

@@ -86,7 +86,8 @@ type event struct {
 // reader takes a client's bytes apart into messages and control frames. It sees them in pieces of any size, in order. It
 // holds nothing while no frame and no message is half read, so that an idle actor needs none.
 type reader struct {
-	limit int // of a message's payload
+	limit   int  // of a message's payload
+	deflate bool // permessage-deflate was agreed on
 
 	// The frame that is half read.
 	head   [maxHeader]byte
@@ -101,7 +102,9 @@ type reader struct {
 	// The message that is half read.
 	fragmented bool      // a data frame without FIN came
 	messageOp  ws.OpCode // its opcode
+	packed     bool      // it is compressed
 	message    []byte
+	inflated   []byte // what a compressed message was
 	utf8       utf8Check
 
 	control  [maxControl]byte
@@ -121,11 +124,14 @@ func newReader(limit int) *reader {
 
 // free gives an idle or failed reader back to the pool.
 func (r *reader) free() {
-	message := r.message[:0]
+	message, inflated := r.message[:0], r.inflated[:0]
 	if cap(message) > keptMessage {
 		message = nil
 	}
-	*r = reader{message: message}
+	if cap(inflated) > keptMessage {
+		inflated = nil
+	}
+	*r = reader{message: message, inflated: inflated}
 	readers.Put(r)
 }
 
@@ -196,8 +202,10 @@ func (r *reader) parseHeader() error {
 	b0, b1 := r.head[0], r.head[1]
 	r.fin, r.op = b0&finBit != 0, ws.OpCode(b0&opBits)
 	switch {
-	case b0&rsvBits != 0:
+	case b0&rsvBits != 0 && !r.deflate:
 		return violation(CloseProtocolError, "a reserved bit is set and no extension was agreed on")
+	case b0&rsvBits&^rsv1 != 0 || b0&rsv1 != 0 && !isData(r.op):
+		return violation(CloseProtocolError, "a reserved bit is set where no extension that was agreed on has a use for it")
 	case b1&maskBit == 0:
 		return violation(CloseProtocolError, "a frame from a client that is not masked")
 	}
@@ -229,6 +237,7 @@ func (r *reader) parseHeader() error {
 			return violation(CloseProtocolError, "a new message inside a fragmented one")
 		}
 		r.messageOp, r.message, r.utf8 = r.op, r.message[:0], utf8Check{}
+		r.packed = b0&rsv1 != 0
 	case ws.OpContinuation:
 		if !r.fragmented {
 			return violation(CloseProtocolError, "a continuation without a message to continue")
@@ -236,11 +245,19 @@ func (r *reader) parseHeader() error {
 	default:
 		return violation(CloseProtocolError, "a reserved opcode")
 	}
-	if !r.op.IsControl() && length > uint64(r.limit-len(r.message)) {
-		return violation(CloseMessageTooBig, "the message is too big")
+	if !r.op.IsControl() && length > uint64(r.room()) {
+		return errTooBig
 	}
 	r.length = int(length)
 	return nil
+}
+
+// room returns how many bytes the message that is read may still have.
+func (r *reader) room() int {
+	if r.packed {
+		return r.limit + slack(r.limit) - len(r.message)
+	}
+	return r.limit - len(r.message)
 }
 
 // takeBody takes the next part of the frame's payload, unmasked. It reports whether an event is whole with it.
@@ -257,12 +274,9 @@ func (r *reader) takeBody(part []byte) (ev event, whole bool, err error) {
 	text := r.messageOp == ws.OpText
 	if frameEnds && r.fin && !r.fragmented && len(part) == r.length {
 		// The usual case: the whole message is in the buffer, and is used there.
-		if text && !utf8.Valid(part) {
-			return event{}, false, errNotUTF8
-		}
-		return event{kind: gotMessage, binary: !text, payload: part}, true, nil
+		return r.whole(part)
 	}
-	if text && !r.utf8.write(part) {
+	if text && !r.packed && !r.utf8.write(part) {
 		return event{}, false, errNotUTF8
 	}
 	r.message = append(r.message, part...)
@@ -273,10 +287,28 @@ func (r *reader) takeBody(part []byte) (ev event, whole bool, err error) {
 	if !r.fin {
 		return event{}, false, nil
 	}
+	if r.packed {
+		return r.whole(r.message)
+	}
 	if text && !r.utf8.complete() {
 		return event{}, false, errNotUTF8
 	}
 	return event{kind: gotMessage, binary: !text, payload: r.message}, true, nil
+}
+
+// whole returns the message that payload is, or that it is the compressed form of.
+func (r *reader) whole(payload []byte) (ev event, whole bool, err error) {
+	if r.packed {
+		if r.inflated, err = inflate(r.inflated[:0], payload, r.limit); err != nil {
+			return event{}, false, err
+		}
+		payload = r.inflated
+	}
+	text := r.messageOp == ws.OpText
+	if text && !utf8.Valid(payload) {
+		return event{}, false, errNotUTF8
+	}
+	return event{kind: gotMessage, binary: !text, payload: payload}, true, nil
 }
 
 var errNotUTF8 = violation(CloseInvalidPayload, "a text message that is not UTF-8")

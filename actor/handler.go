@@ -53,7 +53,7 @@ var (
 // Send sends m to this client alone. It copies the payload and never blocks. It reports false if m will not be sent: the
 // connection is closing, or the client reads too slowly and is cut off. Any goroutine.
 func (a *Actor) Send(m Message) bool {
-	return a.send(appendFrame(make([]byte, 0, len(m.Payload)+maxHeader), dataOp(m.Binary), m.Payload), 1)
+	return a.send(a.appendData(make([]byte, 0, len(m.Payload)+maxHeader), m), 1)
 }
 
 // Publish publishes m to a group, of which the session need not be a member. It copies the payload and does not block; if

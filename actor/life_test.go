@@ -16,7 +16,7 @@ import (
 	"github.com/fairlead-ws/fairlead/session"
 )
 
-func TestEcho(t *testing.T) { onWirings(t, testEcho) }
+func TestEcho(t *testing.T) { onAllWirings(t, testEcho) }
 
 func testEcho(t *testing.T, w wiring) {
 	n := w.newNode(t, Config{})
@@ -30,7 +30,7 @@ func testEcho(t *testing.T, w wiring) {
 }
 
 // A message reaches each member of each of the sender's groups once for each group, the sender included, in order.
-func TestBroadcast(t *testing.T) { onWirings(t, testBroadcast) }
+func TestBroadcast(t *testing.T) { onAllWirings(t, testBroadcast) }
 
 func testBroadcast(t *testing.T, w wiring) {
 	n := w.newNode(t, Config{})
@@ -70,7 +70,7 @@ func testBroadcast(t *testing.T, w wiring) {
 	outside.want(text, "to myself") // and nothing of the others before
 }
 
-func TestIgnore(t *testing.T) { onWirings(t, testIgnore) }
+func TestIgnore(t *testing.T) { onAllWirings(t, testIgnore) }
 
 func testIgnore(t *testing.T, w wiring) {
 	n := w.newNode(t, Config{})
@@ -89,7 +89,7 @@ func testIgnore(t *testing.T, w wiring) {
 }
 
 // A ping is answered at once, also in the middle of a message.
-func TestPingInAMessage(t *testing.T) { onWirings(t, testPingInAMessage) }
+func TestPingInAMessage(t *testing.T) { onAllWirings(t, testPingInAMessage) }
 
 func testPingInAMessage(t *testing.T, w wiring) {
 	n := w.newNode(t, Config{})
@@ -104,7 +104,7 @@ func testPingInAMessage(t *testing.T, w wiring) {
 }
 
 // The greeting is the first frame, before what the handler and the groups send meanwhile.
-func TestGreet(t *testing.T) { onWirings(t, testGreet) }
+func TestGreet(t *testing.T) { onAllWirings(t, testGreet) }
 
 func testGreet(t *testing.T, w wiring) {
 	n := w.newNode(t, Config{})
@@ -190,7 +190,7 @@ func testPending(t *testing.T, w wiring) {
 }
 
 // What is borrowed in a Birth may be overwritten as soon as Open has returned.
-func TestBorrowed(t *testing.T) { onWirings(t, testBorrowed) }
+func TestBorrowed(t *testing.T) { onAllWirings(t, testBorrowed) }
 
 func testBorrowed(t *testing.T, w wiring) {
 	n := w.newNode(t, Config{OutboxBytes: 8 << 20})
@@ -278,7 +278,7 @@ func testJournal(t *testing.T, w wiring) {
 }
 
 // A connection that just ends is 1006, whoever ended it and whatever was half read.
-func TestLost(t *testing.T) { onWirings(t, testLost) }
+func TestLost(t *testing.T) { onAllWirings(t, testLost) }
 
 func testLost(t *testing.T, w wiring) {
 	n := w.newNode(t, Config{})

@@ -27,8 +27,10 @@ type metrics struct {
 	slowOutbox, slowTimeout         prometheus.Counter
 	silent, panics, paused          prometheus.Counter
 	unpublished, unrecorded         prometheus.Counter
-	drainCloses, aged               prometheus.Counter
-	drainRate                       prometheus.Gauge
+
+	compressions, uncompressedBytes, compressedBytes prometheus.Counter
+	drainCloses, aged                                prometheus.Counter
+	drainRate                                        prometheus.Gauge
 
 	limitedNode, limitedAddress, limitedUser     prometheus.Counter
 	limitedMessages, limitedBytes, limitedGroups prometheus.Counter
@@ -75,6 +77,9 @@ func newMetrics(r prometheus.Registerer, connections func() int) (*metrics, erro
 		Name: "fairlead_drain_close_rate", Help: "Closes per second that the node, which stops, goes by at present; else 0.",
 	})
 	all = append(all, m.drainRate)
+	m.compressions = counter("fairlead_compressions_total", "Messages that were compressed for clients, once each, however many got them.")
+	m.uncompressedBytes = counter("fairlead_compression_input_bytes_total", "Payload bytes of the messages that were compressed.")
+	m.compressedBytes = counter("fairlead_compression_output_bytes_total", "What those payloads were then; a payload that did not get smaller is sent as it is.")
 	slow := prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "fairlead_slow_closes_total", Help: "Connections cut off because the client read too slowly, by what showed it.",
 	}, []string{"reason"})
@@ -124,6 +129,13 @@ func (m *metrics) closed(code CloseCode) {
 func (m *metrics) received(bytes int) {
 	m.messagesReceived.Inc()
 	m.bytesReceived.Add(float64(bytes))
+}
+
+// compressed counts a payload that became packed bytes.
+func (m *metrics) compressed(payload, packed int) {
+	m.compressions.Inc()
+	m.uncompressedBytes.Add(float64(payload))
+	m.compressedBytes.Add(float64(packed))
 }
 
 // sent counts for the connection of that number.

@@ -242,6 +242,9 @@ func (n *node) connectBy(ours, theirs net.Conn, b Birth) *client {
 	if b.Handler == nil {
 		h.Handler = Ignore
 	}
+	if n.wiring.deflates() {
+		b.Compressed, c.deflate = true, true
+	}
 	b.Handler, b.Response, b.Remote = h, []byte(response), netip.MustParseAddr("192.0.2.7")
 	if err := n.Open(n.t.Context(), ours, b); err != nil {
 		n.t.Fatal(err)

@@ -117,7 +117,7 @@ func (o *outbox) discard() (n int) {
 
 // Deliver implements [bus.Member]: it writes the batch, or queues it, without waking the actor.
 func (a *Actor) Deliver(b *bus.Batch) bool {
-	p := b.Bytes(rawEncoding{})
+	p := b.Bytes(a.encoding())
 	return a.send(p, len(b.Messages()))
 }
 

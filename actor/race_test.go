@@ -49,7 +49,7 @@ func testPostsAreNotLost(t *testing.T, w wiring) {
 
 // Nothing is lost either while the closing begins: the close frame goes out, what was sent before it comes before it, and
 // each function that was taken runs.
-func TestPostsWhileClosing(t *testing.T) { onWirings(t, testPostsWhileClosing) }
+func TestPostsWhileClosing(t *testing.T) { onAllWirings(t, testPostsWhileClosing) }
 
 func testPostsWhileClosing(t *testing.T, w wiring) {
 	n := w.newNode(t, Config{CloseTimeout: time.Hour, PingInterval: time.Hour})
@@ -172,6 +172,8 @@ func (n *node) bystander(name string) (stop func()) {
 	return func() { close(done); <-ended }
 }
 
+var filler64 = []byte(noise(0, 64<<10))
+
 // endings are the ways in which a connection ends while the temporary writer waits in the middle of a frame.
 var endings = []struct {
 	name string
@@ -186,22 +188,23 @@ var endings = []struct {
 	{"a reset", func(c *client) { c.tcp().SetLinger(0); c.Conn.Close() }, false, CloseAbnormal},
 	{"a FIN", func(c *client) { c.tcp().CloseWrite() }, false, CloseAbnormal},
 	{"a full outbox", func(c *client) {
-		for c.actor.Send(Message{Payload: make([]byte, 64<<10)}) {
+		for c.actor.Send(Message{Payload: filler64}) {
 		}
 	}, false, CloseTryAgainLater},
 	{"a cut", func(c *client) { c.actor.post(cut{CloseAbnormal, "cut", slowNone}) }, false, CloseAbnormal},
 }
 
 // However a connection ends during a partial write, it ends once, releases everything, and touches no other.
-func TestCloseDuringPartialWrite(t *testing.T) { onWirings(t, testCloseDuringPartialWrite) }
+func TestCloseDuringPartialWrite(t *testing.T) { onAllWirings(t, testCloseDuringPartialWrite) }
 
 func testCloseDuringPartialWrite(t *testing.T, w wiring) {
 	n := w.newNode(t, Config{OutboxBytes: 512 << 10, PingInterval: time.Hour})
+	filler := noise(0, 40_000)
 	stop := []func(){n.bystander("red"), n.bystander("blue")}
 	for i := range w.races() {
 		how := endings[i%len(endings)]
 		c := n.connect(Birth{})
-		payload := func(k int) string { return fmt.Sprintf("%d %d ", i, k) + strings.Repeat("x", 40_000) }
+		payload := func(k int) string { return fmt.Sprintf("%d %d ", i, k) + filler }
 		sent := 0
 		for ; c.queued() < 100<<10; sent++ {
 			if !c.actor.Send(Message{Payload: []byte(payload(sent))}) {
@@ -282,7 +285,7 @@ func testNothingIsWrittenBehindTheEnd(t *testing.T, w wiring) {
 }
 
 // The end of the node in the middle of partial writes, of closings and of openings.
-func TestNodeEndsDuringPartialWrites(t *testing.T) { onWirings(t, testNodeEndsDuringPartialWrites) }
+func TestNodeEndsDuringPartialWrites(t *testing.T) { onAllWirings(t, testNodeEndsDuringPartialWrites) }
 
 func testNodeEndsDuringPartialWrites(t *testing.T, w wiring) {
 	for i := range w.races() / 20 {
@@ -292,7 +295,7 @@ func testNodeEndsDuringPartialWrites(t *testing.T, w wiring) {
 			c := n.connect(Birth{})
 			clients = append(clients, c)
 			for c.queued() < 100<<10 {
-				c.actor.Send(Message{Payload: make([]byte, 64<<10)})
+				c.actor.Send(Message{Payload: filler64})
 			}
 		}
 		var wg sync.WaitGroup
@@ -301,7 +304,7 @@ func testNodeEndsDuringPartialWrites(t *testing.T, w wiring) {
 				if k%2 == 0 {
 					_, _ = io.Copy(io.Discard, c.r)
 				}
-				for c.actor.Send(Message{Payload: make([]byte, 1000)}) {
+				for c.actor.Send(Message{Payload: filler64[:1000]}) {
 				}
 			})
 		}

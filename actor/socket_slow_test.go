@@ -63,14 +63,14 @@ func (c *client) wantReset() (at time.Time) {
 
 // A client that does not read is cut off when its outbox is full: with 1013, at once, and its socket goes. Nobody waits for
 // it: the others have got everything when it is cut off, and go on.
-func TestSlowReaderOutboxFull(t *testing.T) { onWirings(t, testSlowReaderOutboxFull) }
+func TestSlowReaderOutboxFull(t *testing.T) { onAllWirings(t, testSlowReaderOutboxFull) }
 
 func testSlowReaderOutboxFull(t *testing.T, w wiring) {
 	n := w.newNode(t, Config{OutboxBytes: 256 << 10})
 	g := mustGroup(t, "g")
 	slow := n.stalled(Birth{Groups: []session.Group{g}})
 	others := []*client{n.connect(Birth{Groups: []session.Group{g}}), n.connect(Birth{Groups: []session.Group{g}})}
-	payload := func(i int) string { return fmt.Sprint(i) + strings.Repeat("x", 10_000) }
+	payload := func(i int) string { return fmt.Sprint(i) + noise(i, 10_000) }
 	sent := 0
 	for ; len(slow.closed) == 0; sent++ {
 		if sent > 1000 {
@@ -102,7 +102,7 @@ func testSlowReaderOutboxFull(t *testing.T, w wiring) {
 }
 
 // A client that does not read is cut off when one write has waited for WriteTimeout.
-func TestSlowReaderWriteTimeout(t *testing.T) { onWirings(t, testSlowReaderWriteTimeout) }
+func TestSlowReaderWriteTimeout(t *testing.T) { onAllWirings(t, testSlowReaderWriteTimeout) }
 
 func testSlowReaderWriteTimeout(t *testing.T, w wiring) {
 	const timeout = 200 * time.Millisecond
@@ -125,7 +125,7 @@ func testSlowReaderWriteTimeout(t *testing.T, w wiring) {
 
 // While a client is slow but not too slow, others get all at once, and it gets all in the end: whole frames, in order,
 // however its reads and our partial writes fall, with pongs in between.
-func TestSlowReaderGetsAll(t *testing.T) { onWirings(t, testSlowReaderGetsAll) }
+func TestSlowReaderGetsAll(t *testing.T) { onAllWirings(t, testSlowReaderGetsAll) }
 
 func testSlowReaderGetsAll(t *testing.T, w wiring) {
 	n := w.newNode(t, Config{OutboxBytes: 64 << 20, WriteTimeout: time.Hour, PingInterval: time.Hour})
@@ -135,7 +135,7 @@ func testSlowReaderGetsAll(t *testing.T, w wiring) {
 	random := rand.New(rand.NewPCG(7, 7))
 	var want [][]byte
 	for i, total := 0, 0; total < 12<<20; i++ {
-		p := bytes.Repeat([]byte(fmt.Sprintf("%06d ", i)), 1+random.IntN(1<<random.IntN(15)))
+		p := []byte(noise(i, 7+7*random.IntN(1<<random.IntN(15))))
 		want = append(want, p)
 		total += len(p)
 		eventually(t, "the shard of the slow one has room", func() bool {
@@ -187,10 +187,11 @@ func (s *sips) Read(p []byte) (int, error) {
 }
 
 // What stalled clients cost is bounded, in this process and in the kernel, and comes back.
-func TestSlowReaderMemory(t *testing.T) { onWirings(t, testSlowReaderMemory) }
+func TestSlowReaderMemory(t *testing.T) { onAllWirings(t, testSlowReaderMemory) }
 
 func testSlowReaderMemory(t *testing.T, w wiring) {
 	const clients, outbox = 40, 128 << 10
+	block := []byte(noise(0, 4<<10))
 	n := w.newNode(t, Config{OutboxBytes: outbox, WriteTimeout: time.Hour})
 	heap := func() uint64 {
 		runtime.GC()
@@ -207,7 +208,7 @@ func testSlowReaderMemory(t *testing.T, w wiring) {
 		stalled[i] = c
 		sent := 0
 		for c.queued() < outbox-16<<10 {
-			if !c.actor.Send(Message{Payload: make([]byte, 4<<10)}) {
+			if !c.actor.Send(Message{Payload: block}) {
 				t.Fatal("it is cut off before its outbox is full")
 			}
 			if sent += 4 << 10; sent > 16<<20 {
@@ -226,7 +227,7 @@ func testSlowReaderMemory(t *testing.T, w wiring) {
 		t.Errorf("the kernel took %d KiB of each", accepted/clients>>10)
 	}
 	for _, c := range stalled { // now each is cut off
-		for c.actor.Send(Message{Payload: make([]byte, 4<<10)}) {
+		for c.actor.Send(Message{Payload: block}) {
 		}
 	}
 	n.drained()

@@ -156,7 +156,11 @@ func (a *Actor) check(now int64) int64 {
 	}
 	a.pinged = now
 	a.sendPing()
-	return a.soonest(now, now+c.PongTimeout.Milliseconds())
+	next := now + c.PongTimeout.Milliseconds()
+	if _, layered := a.conn.(layered); layered { // reading the pong grows the stack: that is not to last
+		next = min(next, now+2*quietBefore.Milliseconds())
+	}
+	return a.soonest(now, next)
 }
 
 // mute stops all messages to the client.

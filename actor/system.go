@@ -67,6 +67,9 @@ type Config struct {
 	PingInterval, PongTimeout time.Duration
 	// CloseTimeout bounds the closing handshake. 0: 5 s.
 	CloseTimeout time.Duration
+	// CompressionLevel is from 1 (fast) to 9 (small), and CompressionMinBytes the size from which on messages are compressed,
+	// for connections that agreed on it: Birth.Compressed. 0: 1, and 256.
+	CompressionLevel, CompressionMinBytes int
 	// Logger gets panics of Handlers. Nil: slog.Default().
 	Logger *slog.Logger
 	// Registerer gets the metrics. Nil: nobody.
@@ -76,11 +79,12 @@ type Config struct {
 // System keeps the actors of one node. Its methods may be called by several goroutines at once.
 type System struct {
 	// Fixed after New.
-	config  Config
-	metrics *metrics
-	began   time.Time
-	stop    chan struct{} // closed: the sweeper ends
-	swept   chan struct{} // closed: it has ended
+	config   Config
+	metrics  *metrics
+	deflater *deflater
+	began    time.Time
+	stop     chan struct{} // closed: the sweeper ends
+	swept    chan struct{} // closed: it has ended
 
 	running sync.WaitGroup // actors, and their temporary writers
 	last    atomic.Uint64  // the number of the newest session
@@ -104,6 +108,8 @@ func New(c Config) (*System, error) {
 	switch {
 	case c.Bus == nil:
 		return nil, errors.New("actor: Config.Bus is required")
+	case c.CompressionLevel < 0 || c.CompressionLevel > 9 || c.CompressionMinBytes < 0:
+		return nil, errors.New("actor: Config.CompressionLevel must be 1 to 9, and CompressionMinBytes not negative")
 	case min(c.MessageBytes, c.OutboxBytes) < 0,
 		min(c.WriteTimeout, c.PingInterval, c.PongTimeout, c.CloseTimeout) < 0:
 		return nil, errors.New("actor: the limits and times of Config must not be negative")
@@ -121,6 +127,8 @@ func New(c Config) (*System, error) {
 	c.PingInterval = cmp.Or(c.PingInterval, 25*time.Second)
 	c.PongTimeout = cmp.Or(c.PongTimeout, 20*time.Second)
 	c.CloseTimeout = cmp.Or(c.CloseTimeout, 5*time.Second)
+	c.CompressionLevel = cmp.Or(c.CompressionLevel, 1)
+	c.CompressionMinBytes = cmp.Or(c.CompressionMinBytes, 256)
 	c.Logger = cmp.Or(c.Logger, slog.Default())
 	l, err := newLimits(c.Limits, c.MessageBytes)
 	if err != nil {
@@ -131,6 +139,7 @@ func New(c Config) (*System, error) {
 	if s.metrics, err = newMetrics(c.Registerer, s.Len); err != nil {
 		return nil, fmt.Errorf("actor: %w", err)
 	}
+	s.deflater = newDeflater(c.CompressionLevel, c.CompressionMinBytes, s.metrics)
 	s.clock.Store(s.now())
 	go s.sweep()
 	return s, nil
@@ -144,8 +153,11 @@ type Birth struct {
 	Groups   []session.Group // joined at once
 	Greet    bool            // tell the client who it is in the first frame
 	Response []byte          // the 101 response, written before all else; borrowed
-	Pending  []byte          // what the client sent behind its request; borrowed
-	Remote   netip.Addr
+	// Compressed says that Response agrees on permessage-deflate with server_no_context_takeover and
+	// client_no_context_takeover (RFC 7692).
+	Compressed bool
+	Pending    []byte // what the client sent behind its request; borrowed
+	Remote     netip.Addr
 }
 
 // Open makes the actor of a connection whose client may come in: the opening is in the journal and the groups are joined
@@ -159,7 +171,7 @@ func (s *System) Open(ctx context.Context, conn net.Conn, b Birth) error {
 	a := &Actor{
 		system: s, conn: newTransport(conn), handler: b.Handler, identity: b.Identity, number: s.last.Add(1),
 		// Members get messages before the client is answered, but nothing goes out before the response.
-		out: newOutbox(),
+		out: newOutbox(), compressed: b.Compressed,
 	}
 	a.out.held = true
 	if s, ok := a.conn.(interface{ descriptor() int32 }); ok {

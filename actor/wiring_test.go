@@ -19,13 +19,25 @@ type wiring uint8
 const (
 	overTCP wiring = iota
 	overTLS
+	compressed    // over TCP, and both sides compress every message
+	compressedTLS // over TLS
 )
 
-var wirings = map[wiring]string{overTCP: "TCP", overTLS: "TLS"}
+var wirings = map[wiring]string{overTCP: "TCP", overTLS: "TLS", compressed: "compressed", compressedTLS: "compressed over TLS"}
 
-// onWirings runs f on each wiring.
-func onWirings(t *testing.T, f func(t *testing.T, w wiring)) {
-	for w := range wiring(len(wirings)) {
+// deflates reports whether messages are compressed.
+func (w wiring) deflates() bool { return w == compressed || w == compressedTLS }
+
+// onWirings runs f over TCP and over TLS.
+func onWirings(t *testing.T, f func(t *testing.T, w wiring)) { on(t, f, overTCP, overTLS) }
+
+// onAllWirings runs f on each wiring.
+func onAllWirings(t *testing.T, f func(t *testing.T, w wiring)) {
+	on(t, f, overTCP, overTLS, compressed, compressedTLS)
+}
+
+func on(t *testing.T, f func(t *testing.T, w wiring), all ...wiring) {
+	for _, w := range all {
 		t.Run(wirings[w], func(t *testing.T) { f(t, w) })
 	}
 }
@@ -33,6 +45,9 @@ func onWirings(t *testing.T, f func(t *testing.T, w wiring)) {
 // newNode is newNode, whose connections go over w.
 func (w wiring) newNode(t testing.TB, c Config) *node {
 	t.Helper()
+	if w.deflates() {
+		c.CompressionMinBytes = 1
+	}
 	n := newNode(t, c)
 	n.wiring = w
 	return n
@@ -90,7 +105,7 @@ func (n *node) ends() (ours, theirs net.Conn) {
 // wire makes what n.wiring says of the two ends of a TCP connection, and leaves others as they are.
 func (n *node) wire(ours, theirs net.Conn) (net.Conn, net.Conn) {
 	n.t.Helper()
-	if _, ok := ours.(*net.TCPConn); !ok || n.wiring == overTCP {
+	if _, ok := ours.(*net.TCPConn); !ok || n.wiring == overTCP || n.wiring == compressed {
 		return ours, theirs
 	}
 	return shakeHands(n.t, ours, theirs)

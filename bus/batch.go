@@ -1,6 +1,10 @@
 package bus
 
-import "github.com/fairlead-ws/fairlead/session"
+import (
+	"bytes"
+
+	"github.com/fairlead-ws/fairlead/session"
+)
 
 const (
 	// maxBatchBytes bounds a batch of more than one message, encoded, so that one write stays one short system call.
@@ -8,6 +12,8 @@ const (
 	// messageOverhead is what an encoding is expected to add to a payload at most: the longest header of an unmasked
 	// WebSocket frame (RFC 6455 section 5.2). An encoding that adds more makes larger batches and grows its buffer.
 	messageOverhead = 10
+	// maxWaste is what a batch's buffer may have beyond its bytes: no more than short messages expect in vain.
+	maxWaste = maxWindow * (messageOverhead - 2)
 )
 
 // Batch is a run of messages of one group, in order. A Batch and its messages are only valid during Deliver, except for
@@ -53,6 +59,9 @@ func (b *Batch) encode(e Encoding) []byte {
 	buf := make([]byte, 0, b.size) // not reused: outboxes keep it
 	for i := range b.messages {
 		buf = e.AppendMessage(buf, &b.messages[i])
+	}
+	if cap(buf)-len(buf) > max(len(buf), maxWaste) { // they were compressed: outboxes must not keep what they do not count
+		buf = bytes.Clone(buf)
 	}
 	buf = buf[:len(buf):len(buf)] // who appends to it must not write into the others' bytes
 	switch made := (encoded{e, buf}); {

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/netip"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -42,6 +43,9 @@ type Config struct {
 	// TLS 1.2, and protocols but HTTP/1.1, are never agreed on, whatever it says. See [Certificate].
 	TLS *tls.Config
 
+	// Compression agrees on permessage-deflate (RFC 7692) with clients that offer it.
+	Compression bool
+
 	Journal Journal       // of refused events; nil: none are kept
 	Epoch   session.Epoch // whose events they are; required with a Journal
 	// RefusedPerSecond is how many refused events are written one by one. Those beyond are counted and written a second
@@ -49,6 +53,12 @@ type Config struct {
 	RefusedPerSecond int
 
 	Limits Limits // see [Gateway.SetLimits]
+
+	// TrustedProxies are the networks of proxies whose X-Forwarded-For and Forwarded say where clients are. With
+	// ProxyProtocol, each connection from them must begin with a header of the PROXY protocol, version 1 or 2, before TLS;
+	// those from elsewhere must not. Limits, events and logs go by the address that comes of that.
+	TrustedProxies []netip.Prefix
+	ProxyProtocol  bool
 
 	Handshakes       int           // at once, whose request has come; 0: 256
 	Heads            int           // connections at once whose request has not come, or waits for its turn; 0: 4 for each of Handshakes
@@ -72,7 +82,10 @@ type Gateway struct {
 	// Fixed after New.
 	routes    routes
 	actors    Opener
+	proxies   proxies
+	proxied   bool        // the proxies' connections begin with a header of the PROXY protocol
 	tls       *tls.Config // nil: plain TCP
+	compress  bool        // agree on permessage-deflate
 	timeout   time.Duration
 	logger    *slog.Logger
 	metrics   *metrics
@@ -97,6 +110,8 @@ func New(cfg Config) (*Gateway, error) {
 		return nil, errors.New("gateway: Actors is missing: nobody would take the connections")
 	case cfg.Journal != nil && cfg.Epoch.IsZero():
 		return nil, errors.New("gateway: Epoch is missing: the journal's events would belong to no node")
+	case cfg.ProxyProtocol && len(cfg.TrustedProxies) == 0:
+		return nil, errors.New("gateway: ProxyProtocol needs TrustedProxies: nobody else's header is believed")
 	case cfg.Handshakes < 0 || cfg.Heads < 0 || cfg.HandshakeTimeout < 0 || cfg.RefusedPerSecond < 0:
 		return nil, errors.New("gateway: Handshakes, Heads, HandshakeTimeout and RefusedPerSecond cannot be negative")
 	}
@@ -117,7 +132,10 @@ func New(cfg Config) (*Gateway, error) {
 	g := &Gateway{
 		routes:    table,
 		actors:    cfg.Actors,
+		proxies:   cfg.TrustedProxies,
+		proxied:   cfg.ProxyProtocol,
 		tls:       tlsConfig,
+		compress:  cfg.Compression,
 		timeout:   cmp.Or(cfg.HandshakeTimeout, defaultHandshakeTimeout),
 		logger:    logger,
 		rates:     newRates(),

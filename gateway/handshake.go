@@ -89,9 +89,8 @@ func (h *handshake) open(ctx context.Context, s *serving, at time.Time) (err err
 	}
 	err = parseHead(h.head.bytes(), &h.request, &h.upgrade)
 	h.parsed = err == nil
-	if !h.gateway.rates.attempt(h.request.Remote.Addr()) {
-		h.gateway.metrics.limitedAttempts.Inc()
-		return errAttempts
+	if aerr := h.attempt(); aerr != nil {
+		return aerr
 	}
 	if err != nil {
 		return err
@@ -120,7 +119,11 @@ func (h *handshake) open(ctx context.Context, s *serving, at time.Time) (err err
 	if err != nil {
 		return err
 	}
-	response, err := h.upgrader.respond(h.upgrade.key, route.selectProtocol(h.request.Protocols))
+	extension := ""
+	if h.gateway.compress {
+		extension = negotiate(h.request.Header)
+	}
+	response, err := h.upgrader.respond(h.upgrade.key, route.selectProtocol(h.request.Protocols), extension)
 	if err != nil {
 		return err
 	}
@@ -130,15 +133,35 @@ func (h *handshake) open(ctx context.Context, s *serving, at time.Time) (err err
 	_ = h.conn.SetReadDeadline(time.Time{})
 	h.opening = true
 	return h.gateway.actors.Open(ctx, h.conn, actor.Birth{
-		Identity: identity,
-		Route:    route.Path,
-		Handler:  route.Handler,
-		Groups:   groups,
-		Greet:    route.Greet,
-		Response: response,
-		Pending:  h.head.pending(),
-		Remote:   h.request.Remote.Addr(),
+		Identity:   identity,
+		Route:      route.Path,
+		Handler:    route.Handler,
+		Groups:     groups,
+		Greet:      route.Greet,
+		Response:   response,
+		Compressed: extension != "",
+		Pending:    h.head.pending(),
+		Remote:     h.request.Remote.Addr(),
 	})
+}
+
+// attempt finds out where the client is, and counts an attempt of its address. A bad request that came by way of a trusted
+// proxy is nobody's: the proxy is not to blame for it, nor are its other clients.
+func (h *handshake) attempt() error {
+	g := h.gateway
+	if len(g.proxies) > 0 {
+		switch {
+		case h.parsed:
+			h.request.Remote = g.proxies.client(h.request.Remote, h.request.Header)
+		case g.proxies.trusts(h.request.Remote.Addr()):
+			return nil
+		}
+	}
+	if !g.rates.attempt(h.request.Remote.Addr()) {
+		g.metrics.limitedAttempts.Inc()
+		return errAttempts
+	}
+	return nil
 }
 
 // identify returns who asks. Absent, rejected and unavailable are three answers: the route says what the first two mean,

@@ -17,6 +17,7 @@ const (
 	reasonHeadTooLarge
 	reasonHTTPVersion
 	reasonMethod
+	reasonProxyHeader
 	reasonRequestLine
 	reasonHeader
 	reasonDuplicateHeader
@@ -96,6 +97,10 @@ var answers = [numReasons]answer{
 	reasonMethod: {
 		name: "method", status: 405, header: "Allow: GET\r\n",
 		text: "a WebSocket handshake is a GET request",
+	},
+	reasonProxyHeader: {
+		name: "proxy_header", status: 400,
+		text: "the connection must begin with a header of the PROXY protocol, version 1 or 2, before the request: the proxy in front must send one",
 	},
 	reasonRequestLine:     {name: "request_line", status: 400},
 	reasonHeader:          {name: "header", status: 400},
@@ -261,6 +266,7 @@ var (
 	errHeadTooLarge  = &reasonError{reasonHeadTooLarge, "the request's head is too large: send fewer or smaller header fields"}
 	errTooManyFields = &reasonError{reasonHeadTooLarge, "the request has too many header fields: send at most 128"}
 
+	errProxyHeader = &reasonError{reason: reasonProxyHeader}
 	errRequestLine = &reasonError{reasonRequestLine, "this is no HTTP request: begin with a line like GET /path HTTP/1.1"}
 	errHTTPVersion = &reasonError{reason: reasonHTTPVersion}
 	errMethod      = &reasonError{reason: reasonMethod}

@@ -26,9 +26,18 @@ func newTLS(c *tls.Config) (*tls.Config, error) {
 	return c, nil
 }
 
-// receive reads the head of the request, behind the handshake of TLS where there is one. The read deadline is set. The
-// errors are those of head.read, and *[tlsError].
+// receive reads the head of the request, behind the header of a proxy and the handshake of TLS where there are such. The
+// read deadline is set. The errors are those of head.read and readProxyHeader, and *[tlsError].
 func (h *handshake) receive(at time.Time) error {
+	if g := h.gateway; g.proxied && g.proxies.trusts(h.request.Remote.Addr()) {
+		client, err := readProxyHeader(h.conn)
+		if err != nil {
+			return err
+		}
+		if client.IsValid() {
+			h.request.Remote = client
+		}
+	}
 	c := h.gateway.tls
 	if c == nil {
 		return h.head.read(h.conn)

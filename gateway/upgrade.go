@@ -32,9 +32,9 @@ func newUpgrader() *upgrader {
 	return u
 }
 
-// respond returns the response to a handshake with key, which was checked, that selects protocol, or none where it is "".
-// The slice dies with the next call.
-func (u *upgrader) respond(key []byte, protocol string) ([]byte, error) {
+// respond returns the response to a handshake with key, which was checked, that selects protocol and agrees on extension,
+// or on none where they are "". The slice dies with the next call.
+func (u *upgrader) respond(key []byte, protocol, extension string) ([]byte, error) {
 	u.request = append(u.request[:0], "GET / HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"+
 		"Sec-Websocket-Version: 13\r\nSec-Websocket-Key: "...)
 	u.request = append(u.request, key...)
@@ -46,6 +46,11 @@ func (u *upgrader) respond(key []byte, protocol string) ([]byte, error) {
 	u.unread, u.response, u.protocol = u.request, u.response[:0], protocol
 	if _, err := u.ws.Upgrade(u); err != nil {
 		return nil, fmt.Errorf("upgrade: %w", err) // the Upgrader's own refusal, of a request that is ours
+	}
+	if extension != "" {
+		u.response = append(u.response[:len(u.response)-len("\r\n")], "Sec-WebSocket-Extensions: "...)
+		u.response = append(u.response, extension...)
+		u.response = append(u.response, "\r\n\r\n"...)
 	}
 	return u.response, nil
 }

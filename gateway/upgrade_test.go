@@ -12,7 +12,7 @@ import (
 func TestUpgraderRespond(t *testing.T) {
 	u := newUpgrader()
 	for _, protocol := range []string{"", "chat.v1", strings.Repeat("x", 1000), ""} {
-		got, err := u.respond([]byte(key), protocol)
+		got, err := u.respond([]byte(key), protocol, "")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -30,7 +30,7 @@ func TestUpgraderRespond(t *testing.T) {
 // The canonical form is accepted as what the client sent would be: to the same response.
 func TestUpgraderAgreesWithWholeHead(t *testing.T) {
 	u := newUpgrader()
-	got, err := u.respond([]byte(key), "")
+	got, err := u.respond([]byte(key), "", "")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -45,7 +45,7 @@ func TestUpgraderAgreesWithWholeHead(t *testing.T) {
 
 // A key that the parser should have refused is an error, not a response.
 func TestUpgraderRefuses(t *testing.T) {
-	if b, err := newUpgrader().respond([]byte("short"), ""); err == nil {
+	if b, err := newUpgrader().respond([]byte("short"), "", ""); err == nil {
 		t.Errorf("got %q", b)
 	}
 }
@@ -64,7 +64,7 @@ func BenchmarkUpgrader(b *testing.B) {
 		u, k := newUpgrader(), []byte(key)
 		b.ReportAllocs()
 		for b.Loop() {
-			if _, err := u.respond(k, "chat.v1"); err != nil {
+			if _, err := u.respond(k, "chat.v1", ""); err != nil {
 				b.Fatal(err)
 			}
 		}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/netip"
 	"os"
 	"strings"
 
@@ -33,6 +34,7 @@ type assembly struct {
 	certificate *gateway.Certificate // as it was found; nil: plain TCP
 	routes      []gateway.Route
 	apiKeys     []api.Key // none: nobody is asked for one
+	proxies     []netip.Prefix
 
 	verifiers   map[string]authn.Verifier
 	authorizers map[string]authn.Authorizer
@@ -67,6 +69,7 @@ func assemble(ctx context.Context, l *config.Loaded, r prometheus.Registerer) (*
 	if a.cluster, err = bus.ParseCluster(l.NATS.Cluster); err != nil {
 		a.problem("nats.cluster", err)
 	}
+	a.addProxies()
 	a.checkNATSFiles()
 	a.checkCertificate()
 	if a.apiKeys, err = readAPIKeys(l.API.KeysFile); err != nil {
@@ -117,6 +120,18 @@ func (a *assembler) checkNATSFiles() {
 		if _, err := os.Stat(f.name); err != nil {
 			a.problem(f.key, err)
 		}
+	}
+}
+
+// addProxies reads the networks of proxies. What is wrong with them config has said already.
+func (a *assembler) addProxies() {
+	for _, s := range a.l.Listen.TrustedProxies {
+		p, err := netip.ParsePrefix(s)
+		if err != nil {
+			a.problem("listen.trusted_proxies", err)
+			continue
+		}
+		a.proxies = append(a.proxies, p)
 	}
 }
 

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -72,7 +73,7 @@ func (f certificateFiles) trusting(t *testing.T) *tls.Config {
 func TestServeTLS(t *testing.T) {
 	f := newCertificate(t, time.Now().Add(time.Hour))
 	file := filepath.Join(t.TempDir(), "fairlead.toml")
-	config := fmt.Sprintf("[tls]\ncert = %q\nkey = %q\n\n[[route]]\npath = \"/ws/{group}\"\njoin = [\"{group}\"]\nanonymous = \"allow\"\n", f.cert, f.key)
+	config := fmt.Sprintf("[tls]\ncert = %q\nkey = %q\n\n[compression]\nenabled = true\n\n[[route]]\npath = \"/ws/{group}\"\njoin = [\"{group}\"]\nanonymous = \"allow\"\n", f.cert, f.key)
 	if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -92,6 +93,21 @@ func TestServeTLS(t *testing.T) {
 	}
 	if got, err := wsutil.ReadServerText(conn); err != nil || string(got) != "hello" {
 		t.Errorf("got %q, %v", got, err)
+	}
+	offering, err := tls.Dial("tcp", s.public, f.trusting(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer offering.Close()
+	fmt.Fprint(offering, "GET /ws/g HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"+
+		"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Extensions: permessage-deflate\r\n\r\n")
+	answer, err := http.ReadResponse(bufio.NewReader(offering), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer answer.Body.Close()
+	if got := answer.Header.Get("Sec-WebSocket-Extensions"); answer.StatusCode != 101 || !strings.HasPrefix(got, "permessage-deflate;") {
+		t.Errorf("an offer of compression is answered with %d %q", answer.StatusCode, got)
 	}
 	if _, _, _, err := ws.Dial(ctx, "ws://"+s.public+"/ws/g"); err == nil || !strings.Contains(err.Error(), "400") {
 		t.Errorf("without TLS: %v, want 400", err)

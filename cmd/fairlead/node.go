@@ -157,6 +157,7 @@ func (n *node) startRoutes() error {
 		Bus: n.bus, Journal: n.journal, Epoch: n.epoch, Logger: n.logger, Registerer: n.registry,
 		Limits: actorLimits(c, limit), MessageBytes: c.MessageBytes, OutboxBytes: c.OutboxBytes,
 		WriteTimeout: c.WriteTimeout, PingInterval: c.PingInterval, PongTimeout: c.PongTimeout,
+		CompressionLevel: n.config.Compression.Level, CompressionMinBytes: max(1, n.config.Compression.MinBytes),
 	})
 	if err != nil {
 		return err
@@ -173,7 +174,8 @@ func (n *node) startRoutes() error {
 		return err
 	}
 	n.gateway, err = gateway.New(gateway.Config{
-		TLS:    tlsConfig,
+		TLS: tlsConfig, Compression: n.config.Compression.Enabled,
+		TrustedProxies: n.parts.proxies, ProxyProtocol: n.config.Listen.ProxyProtocol,
 		Routes: n.parts.routes, Actors: n.actors, Journal: n.journal, Epoch: n.epoch, Limits: gatewayLimits(c),
 		Handshakes: c.Handshakes, Heads: heads(c, files), HandshakeTimeout: c.HandshakeTimeout, HeadBytes: c.HeadBytes,
 		Logger: n.logger, Registerer: n.registry,

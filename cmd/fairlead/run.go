@@ -17,6 +17,9 @@ type cli struct {
 	Token      tokenCmd      `cmd:"" help:"Make and check tokens (JWT) with the configured keys."`
 	Publish    publishCmd    `cmd:"" help:"Send a message to every member of a group."`
 	Connect    connectCmd    `cmd:"" help:"Talk to a WebSocket from the terminal."`
+	Conn       connCmd       `cmd:"" help:"See, read and close connections, of all nodes."`
+	Group      groupCmd      `cmd:"" help:"See groups, of all nodes."`
+	Doctor     doctorCmd     `cmd:"" help:"Look for what is wrong around a node, and say what to change."`
 	Version    versionCmd    `cmd:"" help:"Print what this program was built from."`
 	Completion completionCmd `cmd:"" help:"Print a completion script for a shell."`
 }

@@ -121,7 +121,7 @@ func (l *Loaded) checkLimits() {
 		"connections_per_user": c.ConnectionsPerUser, "accept_rate": c.AcceptRate,
 		"handshakes_per_address": c.HandshakesPerAddress, "messages_per_second": c.MessagesPerSecond,
 		"message_burst": c.MessageBurst, "bytes_per_second": c.BytesPerSecond, "byte_burst": c.ByteBurst,
-		"groups_per_connection": c.GroupsPerConnection, "max_age": int(c.MaxAge),
+		"max_age": int(c.MaxAge),
 	} {
 		l.checkNotNegative("limits."+key, int64(value))
 	}
@@ -137,6 +137,7 @@ func (l *Loaded) checkLimits() {
 	l.checkRanges([]intRange{
 		{"limits.handshakes", int64(c.Handshakes), 1, 1 << 20},
 		{"limits.head_bytes", int64(c.HeadBytes), 1 << 10, 1 << 20},
+		{"limits.groups_per_connection", int64(c.GroupsPerConnection), 1, 1 << 16},
 		{"limits.message_bytes", int64(c.MessageBytes), 1, 64 << 20},
 		{"limits.outbox_bytes", int64(c.OutboxBytes), 1, math.MaxInt64},
 	})

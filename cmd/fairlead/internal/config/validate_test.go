@@ -73,6 +73,14 @@ func TestErrors(t *testing.T) {
 				"FILE:6: limits.max_age: is negative; want 0 or more",
 			},
 		},
+		"groups": {
+			"[limits]\ngroups_per_connection = 1\n[[route]]\npath = \"/\"\nanonymous = \"allow\"\njoin = [\"a\", \"b\"]",
+			[]string{"FILE:6: route[0].join: has 2 groups; want at most limits.groups_per_connection, which is 1"},
+		},
+		"no groups": {
+			"[limits]\ngroups_per_connection = 0",
+			[]string{"FILE:2: limits.groups_per_connection: is 0; want 1 to 65536"},
+		},
 		"burst without rate": {
 			"[limits]\nbyte_burst = 100000",
 			[]string{"FILE:2: limits.byte_burst: counts only with limits.bytes_per_second, which is 0; want both, or neither"},
