@@ -3,6 +3,7 @@ package api
 import (
 	"errors"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"sync"
 	"testing"
@@ -95,6 +96,17 @@ func TestRequestsAreCounted(t *testing.T) {
 	}
 }
 
+// deadlines notes what is set of the connection.
+type deadlines struct {
+	*httptest.ResponseRecorder
+	read []time.Time
+}
+
+func (d *deadlines) SetReadDeadline(t time.Time) error {
+	d.read = append(d.read, t)
+	return nil
+}
+
 func TestProfiles(t *testing.T) {
 	n := newTestNode(t, "n", 1, nil, nil)
 	for path, content := range map[string]string{
@@ -112,6 +124,11 @@ func TestProfiles(t *testing.T) {
 	}
 	for _, seconds := range []string{"0", "-1", "61", "1e9", "NaN", "x"} {
 		n.ask("GET", "/debug/pprof/profile?seconds="+seconds, "").refused(400, "parameter", "up to 60")
+	}
+	w := &deadlines{ResponseRecorder: httptest.NewRecorder()}
+	r := httptest.NewRequestWithContext(t.Context(), "GET", "http://127.0.0.1/debug/pprof/trace?seconds=0.01", nil)
+	if n.Handler().ServeHTTP(w, r); w.Code != 200 || len(w.read) != 1 || !w.read[0].IsZero() {
+		t.Errorf("%d, read deadlines %v: want it taken away, or a long profile is cut", w.Code, w.read)
 	}
 	n.profiling <- struct{}{}
 	n.ask("GET", "/debug/pprof/heap", "").refused(http.StatusServiceUnavailable, "busy", "another profile")

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"net/http/pprof"
 	"strconv"
+	"time"
 )
 
 // maxProfile is how long a profile may take, in seconds.
@@ -43,6 +44,9 @@ func (a *API) profile(next http.Handler) http.Handler {
 			busy("another profile is being made; ask again when it is done").write(w)
 			return
 		}
+		// The server's time for reading a request would end the request, and the profile with it. net/http/pprof itself
+		// sees to the time for writing. An error is a writer that is no connection.
+		_ = http.NewResponseController(w).SetReadDeadline(time.Time{})
 		next.ServeHTTP(w, r)
 	})
 }
