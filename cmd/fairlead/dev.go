@@ -79,6 +79,10 @@ func devGuide(c *config.Config, program, public, internal, natsURL string) (stri
 	if natsURL != "nats://"+devNATS {
 		publish = "--nats-url " + shellQuote(withoutUser(natsURL)) // a password is not for the screen
 	}
+	api := ""
+	if internal != devInternal {
+		api = " --api http://" + internal
+	}
 	command, ws := startedAs(program), "ws://"+public+"/ws/demo"
 	lines := []string{
 		"", "Fairlead is ready. Paste this into a second terminal, then type:", "",
@@ -88,7 +92,9 @@ func devGuide(c *config.Config, program, public, internal, natsURL string) (stri
 		"Also worth a try:", "",
 		fmt.Sprintf("    %s publish %s demo 'hello from outside'", command, publish),
 		fmt.Sprintf("    wscat -c '%s?token=%s'", ws, tokens[0]),
-		fmt.Sprintf("    curl -s http://%s/metrics | grep ^fairlead", internal), "",
+		fmt.Sprintf("    curl -s http://%s/metrics | grep ^fairlead", internal),
+		fmt.Sprintf(`    curl --json '{"group": "demo", "data": "hello from curl"}' http://%s/api/v1/publish`, internal),
+		fmt.Sprintf("    %s conn ls%s", command, api), "",
 		"The tokens are for alice and bob, for a day and for this run only. Ctrl-C stops.", "", "",
 	}
 	return strings.Join(lines, "\n"), nil

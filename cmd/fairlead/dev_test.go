@@ -33,7 +33,7 @@ func guided(t *testing.T) (*serving, []string) {
 // TestDevGuide pastes what serve --dev prints into a shell.
 func TestDevGuide(t *testing.T) {
 	s, lines := guided(t)
-	if len(lines) != 5 {
+	if len(lines) != 7 {
 		t.Fatalf("the guide has %d lines to paste: %q", len(lines), lines)
 	}
 	shell := func(line string) (*exec.Cmd, *output) {
@@ -88,6 +88,17 @@ func TestDevGuide(t *testing.T) {
 	if want := "curl -s http://" + s.internal + "/metrics | grep ^fairlead"; lines[4] != want {
 		t.Errorf("the line for metrics is %q, want %q", lines[4], want)
 	}
+	if _, err := exec.LookPath("curl"); err == nil {
+		curl, out := shell(lines[5])
+		if err := curl.Run(); err != nil {
+			t.Errorf("%s: %v: %s", lines[5], err, out)
+		}
+		eventually(t, has(outputs[1], "\nhello from curl\n"))
+	}
+	ls, out := shell(lines[6])
+	if err := ls.Run(); err != nil || !strings.Contains(out.String(), "(alice)") || !strings.Contains(out.String(), "(bob)") {
+		t.Errorf("%s: %v: %s", lines[6], err, out)
+	}
 	for _, secret := range regexp.MustCompile(`eyJ[\w.-]+`).FindAllString(s.stdout.String(), -1) {
 		if strings.Contains(s.stderr.String(), secret) {
 			t.Error("a token is in the log")
@@ -132,6 +143,7 @@ func TestDevDefaults(t *testing.T) {
 	for _, want := range []string{
 		"    fairlead publish --dev demo 'hello from outside'\n", "    fairlead connect --token eyJ", " ws://127.0.0.1:8000/ws/demo\n",
 		"    wscat -c 'ws://127.0.0.1:8000/ws/demo?token=eyJ", "    curl -s http://127.0.0.1:9000/metrics | grep ^fairlead\n",
+		" http://127.0.0.1:9000/api/v1/publish\n", "    fairlead conn ls\n",
 	} {
 		if !strings.Contains(guide, want) {
 			t.Errorf("there is no %q in\n%s", want, guide)
