@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"sync/atomic"
 	"syscall"
 	"time"
 	"unsafe"
@@ -24,11 +25,13 @@ type secure struct {
 	tryRead func(fd uintptr) bool
 
 	// Owned by the actor's goroutine (before the start: the handshake's).
-	more   bool        // the TLS layer may have more, without asking the socket
-	ready  bool        // there is a result already
-	broken bool        // reading failed
-	buf    *readBuffer // the result of readNow: bytes, or
-	err    error       // the end
+	more  bool        // the TLS layer may have more, without asking the socket
+	ready bool        // there is a result already
+	buf   *readBuffer // the result of readNow: bytes, or
+	err   error       // the end
+
+	// Atomic.
+	broken atomic.Bool // reading failed
 }
 
 func newSecure(conn net.Conn) (transport, bool) {
@@ -68,7 +71,7 @@ func (s *secure) read() (*readBuffer, error) {
 		s.buf = nil
 		return buf, nil
 	}
-	s.broken = !errors.Is(s.err, io.EOF)
+	s.broken.Store(!errors.Is(s.err, io.EOF))
 	return nil, s.err
 }
 
@@ -190,7 +193,7 @@ func (s *secure) close(reset bool) {
 // goodbye sends close_notify (RFC 8446 section 6.1), or the alert that says what broke the connection, if it can be sent
 // without waiting: what ends a WebSocket is its close frame.
 func (s *secure) goodbye() {
-	if !s.broken {
+	if !s.broken.Load() {
 		_ = s.conn.Conn.CloseWrite() // it only adds to what is to be sent, once
 	}
 	w := &s.conn.wire
