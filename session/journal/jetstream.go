@@ -60,8 +60,9 @@ const (
 	DefaultRetention = 24 * time.Hour
 
 	// lingerTime is how long a record waits for others to share its message, if nobody waits for it. It is what can be
-	// lost when the process dies; a message costs as much as some twenty records.
-	lingerTime = 20 * time.Millisecond
+	// lost when the process dies. A message costs as much as a hundred records, on a machine that is idle otherwise: that
+	// many goroutines have to be woken.
+	lingerTime = 50 * time.Millisecond
 	// publishTimeout is how long the log may take for one message before it counts as away.
 	publishTimeout = 2 * time.Second
 	// shortRetry and longRetry are the pauses before the log is tried again.
