@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"strconv"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -23,6 +24,9 @@ const (
 	// startPatience is how long an embedded server may take to start; it needs some milliseconds.
 	startPatience = 10 * time.Second
 )
+
+// ErrStore is returned, wrapped with the cause, by StartEmbedded where JetStream's folder is no good.
+var ErrStore = errors.New("bus: embedded server: JetStream")
 
 // EmbeddedConfig is the configuration of an [Embedded] server. The zero value is a server for this process alone,
 // without JetStream.
@@ -56,6 +60,7 @@ type Embedded struct {
 	server         *server.Server
 	user, password string
 	temporary      string // a folder to remove, or ""
+	storeBytes     int64
 }
 
 // StartEmbedded starts a server and returns when it is ready. The caller closes it, after the buses that use it.
@@ -109,7 +114,8 @@ func (e *Embedded) store(o *server.Options, dir string, bytes int64) error {
 	o.JetStream = true
 	o.DisableJetStreamBanner = true
 	if dir != "" {
-		o.StoreDir, o.JetStreamMaxStore, o.JetStreamMaxMemory = dir, cmp.Or(bytes, defaultStoreBytes), 1
+		e.storeBytes = cmp.Or(bytes, defaultStoreBytes)
+		o.StoreDir, o.JetStreamMaxStore, o.JetStreamMaxMemory = dir, e.storeBytes, 1
 		return nil
 	}
 	var errs []error
@@ -117,12 +123,13 @@ func (e *Embedded) store(o *server.Options, dir string, bytes int64) error {
 		dir, err := os.MkdirTemp(parent, "fairlead-jetstream-")
 		if err == nil {
 			e.temporary = dir
-			o.StoreDir, o.JetStreamMaxStore, o.JetStreamMaxMemory = dir, 1, cmp.Or(bytes, defaultStoreMemory)
+			e.storeBytes = cmp.Or(bytes, defaultStoreMemory)
+			o.StoreDir, o.JetStreamMaxStore, o.JetStreamMaxMemory = dir, 1, e.storeBytes
 			return nil
 		}
 		errs = append(errs, err)
 	}
-	return fmt.Errorf("bus: embedded server: JetStream needs a folder, also to keep streams in memory: %w", errors.Join(errs...))
+	return fmt.Errorf("%w needs a folder for a few files, also to keep streams in memory; name one with TMPDIR: %w", ErrStore, errors.Join(errs...))
 }
 
 // start starts the server and returns when it is ready, or has failed and ended.
@@ -137,6 +144,9 @@ func (e *Embedded) start(o *server.Options, logger *slog.Logger) error {
 	// A server that failed to start says so in its log only, and is never ready.
 	if fatal := log.fatal.Load(); fatal != nil || !s.ReadyForConnections(startPatience) {
 		s.Shutdown()
+		if fatal != nil && strings.Contains(*fatal, "JetStream") {
+			return fmt.Errorf("%w in %s: %s", ErrStore, o.StoreDir, *fatal)
+		}
 		if fatal != nil {
 			return fmt.Errorf("bus: embedded server: %s", *fatal)
 		}
@@ -160,6 +170,9 @@ func (e *Embedded) URL() string {
 	}
 	return e.server.ClientURL()
 }
+
+// StoreBytes returns how much JetStream keeps at most; 0 where it is off.
+func (e *Embedded) StoreBytes() int64 { return e.storeBytes }
 
 // Close ends the server. When ctx ends first, it returns ctx's error and the server goes on ending. It is idempotent.
 func (e *Embedded) Close(ctx context.Context) error {

@@ -136,6 +136,9 @@ func TestEmbeddedJetStream(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
+			if want := int64(2 << 20); c.StoreBytes != 0 && e.StoreBytes() != want || c.StoreBytes == 0 && e.StoreBytes() != 256<<20 {
+				t.Errorf("StoreBytes = %d", e.StoreBytes())
+			}
 			meant, other := nats.MemoryStorage, nats.FileStorage
 			if c.StoreDir != "" {
 				meant, other = other, meant
@@ -203,13 +206,13 @@ func TestEmbeddedRefuses(t *testing.T) {
 		"large port":    {Listen: "127.0.0.1:70000"},
 		"negative":      {MaxPayload: -1},
 		"store":         {JetStream: true, StoreBytes: -1},
-		"store's file":  {JetStream: true, StoreDir: file},
+		"file as store": {JetStream: true, StoreDir: file},
 	} {
 		c.Logger = quiet()
 		if e, err := bus.StartEmbedded(c); err == nil {
 			t.Errorf("%s: started", name)
 			stop(t, e)
-		} else if !strings.HasPrefix(err.Error(), "bus: ") {
+		} else if !strings.HasPrefix(err.Error(), "bus: ") || errors.Is(err, bus.ErrStore) != strings.HasPrefix(name, "file") {
 			t.Errorf("%s: %v", name, err)
 		}
 	}

@@ -15,7 +15,15 @@ import (
 
 func startNATS(t *testing.T, address string) *bus.Embedded {
 	t.Helper()
-	e, err := bus.StartEmbedded(bus.EmbeddedConfig{Listen: address, User: "u", Password: "hidden", Logger: slog.New(slog.DiscardHandler)})
+	return startStore(t, address, t.TempDir())
+}
+
+// startStore is startNATS with what the folder has, which is nothing otherwise.
+func startStore(t *testing.T, address, dir string) *bus.Embedded {
+	t.Helper()
+	e, err := bus.StartEmbedded(bus.EmbeddedConfig{
+		Listen: address, User: "u", Password: "hidden", JetStream: true, StoreDir: dir, Logger: slog.New(slog.DiscardHandler),
+	})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -46,7 +46,8 @@ const (
 // minNATSPayload is what a NATS server takes where nobody configured it; other programs count on it.
 const minNATSPayload = 1 << 20
 
-// node is all of a running Fairlead. Its parts are fixed after newNode, but for draining, which is atomic.
+// node is all of a running Fairlead. Its parts are fixed after newNode, but for begun, of
+// the goroutine that starts and ends it, and what is atomic.
 type node struct {
 	config   *config.Loaded
 	logger   *slog.Logger
@@ -58,8 +59,9 @@ type node struct {
 
 	parts       *assembly
 	certificate *gateway.Certificate // nil: plain TCP
-	journal     *journal.Memory
-	embedded    *bus.Embedded // nil with nats.url
+	journal     events
+	log         *journal.JetStream // nil: the journal is in memory
+	embedded    *bus.Embedded      // nil with nats.url
 	bus         *bus.NATS
 	control     *nats.Conn // for what nodes ask one another
 	peers       *bus.Peers
@@ -69,7 +71,10 @@ type node struct {
 
 	closers []func() error // of the parts that are open, the last one first to close
 
+	begun    bool
 	draining atomic.Bool
+
+	announced atomic.Pointer[actor.System] // actors, once they are there
 }
 
 // newNode makes all parts and listens, but accepts nothing yet. On an error everything is closed again. ctx bounds the
@@ -96,11 +101,10 @@ func newNode(ctx context.Context, l *config.Loaded, logger *slog.Logger) (_ *nod
 	if err = n.listen(ctx); err != nil {
 		return nil, err
 	}
-	if n.journal, err = journal.NewMemory(journal.MemoryConfig{Registerer: n.registry}); err != nil {
+	if err = n.startBus(); err != nil {
 		return nil, err
 	}
-	n.closers = append(n.closers, n.journal.Close)
-	if err = n.startBus(); err != nil {
+	if err = n.startJournal(ctx); err != nil {
 		return nil, err
 	}
 	return n, n.startRoutes()
@@ -126,12 +130,13 @@ func (n *node) startBus() (err error) {
 	if c.URL == "" {
 		n.embedded, err = bus.StartEmbedded(bus.EmbeddedConfig{
 			Listen: c.Listen, MaxPayload: max(payload, minNATSPayload), Logger: n.logger,
+			JetStream: n.config.Journal.Mode != "off", StoreDir: c.StoreDir, StoreBytes: int64(c.StoreBytes),
 		})
 		if err != nil {
 			if strings.Contains(err.Error(), syscall.EADDRINUSE.Error()) { // the server's own text has no cause
 				err = errors.Join(err, syscall.EADDRINUSE)
 			}
-			return &listenError{c.Listen, "--nats-listen", "nats.listen", err}
+			return n.explainEmbedded(err)
 		}
 		n.closers = append(n.closers, func() error { return n.bounded(n.embedded.Close) })
 	}
@@ -163,6 +168,7 @@ func (n *node) startRoutes() error {
 		return err
 	}
 	n.closers = append(n.closers, n.actors.Close)
+	n.announced.Store(n.actors)
 	if err := registerMetrics(n.registry, limit, n.embedded != nil); err != nil {
 		return err
 	}
@@ -229,6 +235,7 @@ func (n *node) begin() error {
 	if err := n.journal.Append(context.Background(), started); err != nil {
 		return fmt.Errorf("journal: %w", err)
 	}
+	n.begun = true
 	kind := "nats"
 	if n.embedded != nil {
 		kind = "embedded"

@@ -64,10 +64,7 @@ func (n *node) startAPI() (err error) {
 	}
 	n.api, err = api.New(api.Config{
 		Metrics: metrics.Handler(n.registry),
-		Ready: []api.Check{
-			{Name: "accepting", OK: n.accepting},
-			{Name: "bus", OK: n.connected, Grace: busGrace, Recover: busRecover},
-		},
+		Ready:   n.checks(),
 		Backend: &api.Backend{
 			Self: n.self, Publisher: n.bus, Sessions: n.actors, Groups: n.bus, Journal: n.journal, Cluster: n.peers,
 		},

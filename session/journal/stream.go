@@ -69,7 +69,7 @@ func explain(err error) error {
 	case code == codeStorageExceeded, code == codeMemoryExceeded, code == codeInsufficient:
 		return fmt.Errorf("%w; give NATS more room (nats.store_bytes for the embedded one), or shorten journal.retention", err)
 	case errors.Is(err, jetstream.ErrNoStreamResponse), errors.Is(err, nats.ErrNoResponders):
-		return fmt.Errorf("%w; NATS has no JetStream, or none that is ready", err)
+		return fmt.Errorf(`%w; NATS has no JetStream (turn it on, or set journal.mode to "off"), or none that is ready`, err)
 	case errors.Is(err, context.DeadlineExceeded):
 		return errors.New("NATS did not answer in time")
 	}

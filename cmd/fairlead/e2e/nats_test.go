@@ -18,15 +18,16 @@ import (
 // natsServer is a NATS server in a process of its own, which can be killed and started again on the same port. It listens
 // on a loopback address of its own, so that no client's socket can sit on its port meanwhile.
 type natsServer struct {
-	host string
-	port int // 0 until the first start
-	cmd  *exec.Cmd
-	done chan struct{} // closed when cmd has ended
+	host  string
+	port  int    // 0 until the first start
+	store string // JetStream's folder, which stays
+	cmd   *exec.Cmd
+	done  chan struct{} // closed when cmd has ended
 }
 
 func startNATS(t *testing.T) *natsServer {
 	t.Helper()
-	s := &natsServer{host: "127.0.0.9"}
+	s := &natsServer{host: "127.0.0.9", store: t.TempDir()}
 	t.Cleanup(s.kill)
 	s.start(t)
 	return s
@@ -42,7 +43,8 @@ func (s *natsServer) start(t *testing.T) {
 	if s.port != 0 {
 		port = strconv.Itoa(s.port)
 	}
-	s.cmd = exec.Command(programs.nats, "--addr", s.host, "--port", port, "--ports_file_dir", dir, "--log", filepath.Join(dir, "log"))
+	s.cmd = exec.Command(programs.nats, "--addr", s.host, "--port", port, "--ports_file_dir", dir, "--log", filepath.Join(dir, "log"),
+		"--jetstream", "--store_dir", s.store)
 	s.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL} // not to outlive a test binary that crashes
 	if err := s.cmd.Start(); err != nil {
 		t.Fatalf("nats-server: %v", err)
