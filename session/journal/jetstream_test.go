@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
@@ -342,5 +343,20 @@ func TestJetStreamReplicasOfOneServer(t *testing.T) {
 	n := start(t, journal.JetStreamConfig{Conn: connect(t, s.ClientURL()), Replicas: 3})
 	if err := n.Healthy(); !errors.Is(err, journal.ErrUnavailable) || !strings.Contains(err.Error(), "journal.replicas") {
 		t.Errorf("Healthy = %v, want one that names journal.replicas", err)
+	}
+}
+
+// What docs/config.md says that the NATS user may is enough.
+func TestJetStreamPermissions(t *testing.T) {
+	o := options(t, -1)
+	o.Users = []*server.User{{Username: "u", Password: "p", Permissions: &server.Permissions{
+		Publish:   &server.SubjectPermission{Allow: []string{"fl.test.>", "$JS.API.>"}},
+		Subscribe: &server.SubjectPermission{Allow: []string{"fl.test.>", "_INBOX.>"}},
+	}}}
+	s, _ := runServer(t, o)
+	n := start(t, journal.JetStreamConfig{Conn: connect(t, s.ClientURL(), nats.UserInfo("u", "p"))})
+	n.append(t, n.opened(1))
+	if got := n.all(t); len(got) != 1 {
+		t.Errorf("read %d records, want 1", len(got))
 	}
 }
