@@ -32,10 +32,12 @@ func TestAPIClientErrors(t *testing.T) {
 	}{
 		"another program": {text(404, "not here"), "answers 404 to /api/v1/sessions, and is no internal port of a Fairlead that has an API"},
 		"no JSON":         {text(200, "<html>"), "answers what is no JSON of a Fairlead"},
-		"a redirect":      {func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "http://127.0.0.1:1/", http.StatusFound) }, "answers 302"},
-		"busy":            {text(503, `{"error":{"code":"busy","message":"too many"}}`), "too many (try again in a moment)"},
-		"an escape":       {text(400, `{"error":{"code":"x","message":"\u001b[2J"}}`), `\x1b[2J`},
-		"slow":            {func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }, "did not answer within 50ms"},
+		"a redirect": {func(w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, "http://127.0.0.1:1/", http.StatusFound)
+		}, "answers 302"},
+		"busy":      {text(503, `{"error":{"code":"busy","message":"too many"}}`), "too many (try again in a moment)"},
+		"an escape": {text(400, `{"error":{"code":"x","message":"\u001b[2J"}}`), `\x1b[2J`},
+		"slow":      {func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }, "did not answer within 50ms"},
 	} {
 		timeout := "10s"
 		if name == "slow" {

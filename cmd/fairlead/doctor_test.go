@@ -159,7 +159,9 @@ func TestDoctorNATS(t *testing.T) {
 // doctor finds the node that runs, and says when it is not ready.
 func TestDoctorNode(t *testing.T) {
 	s := startServe(t, nil, "--config", writeFile(t, "fairlead.toml", anyone))
-	listen := func(address string) string { return fmt.Sprintf("%s\n[listen]\npublic = \"127.0.0.1:0\"\ninternal = %q\n", anyone, address) }
+	listen := func(address string) string {
+		return fmt.Sprintf("%s\n[listen]\npublic = \"127.0.0.1:0\"\ninternal = %q\n", anyone, address)
+	}
 	d := newDoctor(t, listen(s.internal), nil)
 	d.node(t.Context())
 	if got := d.found("node"); got != "ok: one runs here, and is ready; " {
