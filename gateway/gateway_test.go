@@ -87,8 +87,11 @@ func TestMetrics(t *testing.T) {
 			reasons = append(reasons, labels["reason"])
 		}
 	}
-	wantNames := []string{"fairlead_accept_errors_total", "fairlead_handshake_seconds", "fairlead_handshakes_in_flight", "fairlead_handshakes_total", "fairlead_heads_waiting",
-		"fairlead_limited_total"}
+	wantNames := []string{
+		"fairlead_accept_errors_total", "fairlead_handshake_seconds", "fairlead_handshakes_in_flight", "fairlead_handshakes_total",
+		"fairlead_heads_waiting",
+		"fairlead_limited_total",
+	}
 	if !slices.Equal(names, wantNames) {
 		t.Errorf("metrics %q, want %q", names, wantNames)
 	}

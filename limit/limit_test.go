@@ -30,8 +30,16 @@ func within(got, perSecond int) bool {
 // with one a second, as is told of others, would give a hundredth of it.
 func TestRateIsExact(t *testing.T) {
 	for _, c := range []struct{ perSecond, n int }{
-		{1, 1}, {3, 1}, {7, 1}, {100, 1}, {999, 1}, {12_345, 1}, {300_000, 1},
-		{100_000, 100}, {1_000_000, 4096}, {700_000_000, 4096},
+		{1, 1},
+		{3, 1},
+		{7, 1},
+		{100, 1},
+		{999, 1},
+		{12_345, 1},
+		{300_000, 1},
+		{100_000, 100},
+		{1_000_000, 4096},
+		{700_000_000, 4096},
 	} {
 		for _, step := range []int64{second / 1000, second / 70, second / 9} {
 			if step > second/1000 && c.perSecond < 100 {
