@@ -168,7 +168,7 @@ func TestRecentFrames(t *testing.T) {
 		}
 	}
 	huge := make([]byte, maxRecentBytes+1)
-	if r.get(huge, false) == r.get(huge, false) {
+	if first := r.get(huge, false); r.get(huge, false) == first {
 		t.Error("a payload is kept that is over the bound alone")
 	}
 }

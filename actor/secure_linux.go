@@ -102,6 +102,7 @@ func (s *secure) readNow(fd uintptr) bool {
 			return true
 		}
 		s.more = false
+		s.conn.shrink()
 	}
 }
 

@@ -1,11 +1,14 @@
 package actor
 
 import (
+	"bytes"
 	"crypto/tls"
 	"errors"
 	"net"
 	"net/netip"
+	"reflect"
 	"sync"
+	"unsafe"
 )
 
 // TLSConn is the server's end of a TLS connection. Until [System.Open] has taken it over it is a [net.Conn] like any other:
@@ -54,15 +57,42 @@ func (t *TLSConn) CloseRead() error {
 // SetLinger sets SO_LINGER, see [net.TCPConn.SetLinger].
 func (t *TLSConn) SetLinger(seconds int) error { return t.wire.SetLinger(seconds) }
 
+// keptTLS is the largest empty buffer that a TLS layer keeps while its connection is idle.
+const keptTLS = 1 << 10
+
+// tlsBuffers are where a [tls.Conn] has the buffers that it reads into: the records, and the messages of handshakes. Both
+// grow to the largest that ever came and are kept for as long as the connection lives, empty: 4 KiB since the handshake, and
+// 33 KiB once the peer has sent one large record. There is no other way to let go of them. It is fixed; where crypto/tls is
+// made otherwise it is empty, and they are kept.
+var tlsBuffers = func() (offsets []uintptr) {
+	for _, name := range []string{"rawInput", "hand"} {
+		if f, ok := reflect.TypeFor[tls.Conn]().FieldByName(name); ok && f.Type == reflect.TypeFor[bytes.Buffer]() {
+			offsets = append(offsets, f.Offset)
+		}
+	}
+	return offsets
+}()
+
+// shrink lets go of the buffers of the TLS layer that are large and empty. It is for the goroutine that reads, once reading
+// would block: then nothing else refers to them.
+func (t *TLSConn) shrink() {
+	for _, offset := range tlsBuffers {
+		b := (*bytes.Buffer)(unsafe.Add(unsafe.Pointer(t.Conn), offset))
+		if b.Len() == 0 && b.Cap() > keptTLS {
+			*b = bytes.Buffer{}
+		}
+	}
+}
+
 // errWouldBlock says that the socket has nothing to read now. The TLS layer hands an error that calls itself temporary on,
 // and can go on afterwards where it was.
-var errWouldBlock error = wouldBlock{}
+var errWouldBlock error = wouldBlockError{}
 
-type wouldBlock struct{}
+type wouldBlockError struct{}
 
-func (wouldBlock) Error() string   { return "nothing to read" }
-func (wouldBlock) Timeout() bool   { return true }
-func (wouldBlock) Temporary() bool { return true }
+func (wouldBlockError) Error() string   { return "nothing to read" }
+func (wouldBlockError) Timeout() bool   { return true }
+func (wouldBlockError) Temporary() bool { return true }
 
 // errHeldBack ends a connection whose peer makes the TLS layer say more than is kept for it.
 var errHeldBack = errors.New("too much is held back for the peer")

@@ -106,7 +106,7 @@ func TestServeTLS(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer answer.Body.Close()
-	if got := answer.Header.Get("Sec-WebSocket-Extensions"); answer.StatusCode != 101 || !strings.HasPrefix(got, "permessage-deflate;") {
+	if got := answer.Header.Get("Sec-WebSocket-Extensions"); answer.StatusCode != http.StatusSwitchingProtocols || !strings.HasPrefix(got, "permessage-deflate;") {
 		t.Errorf("an offer of compression is answered with %d %q", answer.StatusCode, got)
 	}
 	if _, _, _, err := ws.Dial(ctx, "ws://"+s.public+"/ws/g"); err == nil || !strings.Contains(err.Error(), "400") {
