@@ -43,6 +43,10 @@ var (
 		Standing: 2000, Rate: 500, Before: 10 * time.Second, Away: time.Minute, After: 20 * time.Second, Grown: 96, Via: wire.ViaHeader,
 	}
 
+	overTLS = trial.TLS{Connections: 4000, Wait: 20 * time.Second, Pinged: 40 * time.Second, Window: 16}
+
+	compressed = trial.Compress{Members: 5000, Size: 1024, Rate: 10, Messages: 20, Rounds: 7}
+
 	cycle = trial.Cycle{Connections: 10000, Warm: 3, Rounds: 6, Window: 64, Via: wire.ViaHeader}
 )
 
@@ -55,8 +59,10 @@ var commands = []command{
 	{"drain", "a node that stops: how its connections come to another", defineDrain},
 	{"journal", "server CPU per event in the journal", defineJournal},
 	{"outage", "NATS and the journal away under load: who is let in, and what grows (three minutes)", defineOutage},
+	{"tls", "resident memory of connections over TLS that do nothing, and what their handshakes cost", defineTLS},
+	{"compress", "server CPU per delivery of a message that is compressed, beside one that is not", defineCompress},
 	{"cycle", "what connections leave behind that came and went", defineCycle},
-	{"all", "everything above, with the settings that the targets are for (eleven minutes)", defineAll},
+	{"all", "everything above, with the settings that the targets are for (fourteen minutes)", defineAll},
 }
 
 // via adds the flag for the token's place.
@@ -196,6 +202,29 @@ func defineOutage(flags *flag.FlagSet) func() ([]runner, error) {
 	return func() ([]runner, error) { return outages(o), positive(o.Standing, o.Rate, int(o.Away/time.Second)) }
 }
 
+func defineTLS(flags *flag.FlagSet) func() ([]runner, error) {
+	o := overTLS
+	flags.IntVar(&o.Connections, "n", o.Connections, "connections")
+	flags.DurationVar(&o.Wait, "wait", o.Wait, "how long to wait after the last")
+	flags.DurationVar(&o.Pinged, "pinged", o.Pinged, "how long to wait then, until all have had a ping (25 s to 50 s)")
+	return func() ([]runner, error) { return []runner{o}, positive(o.Connections, o.Window) }
+}
+
+func defineCompress(flags *flag.FlagSet) func() ([]runner, error) {
+	o := compressed
+	flags.IntVar(&o.Members, "n", o.Members, "members that compress, and as many that do not")
+	flags.IntVar(&o.Size, "size", o.Size, "bytes of a message")
+	flags.Float64Var(&o.Rate, "rate", o.Rate, "messages a second")
+	flags.IntVar(&o.Messages, "messages", o.Messages, "messages in each turn")
+	flags.IntVar(&o.Rounds, "rounds", o.Rounds, "turns of each, after one to warm up")
+	return func() ([]runner, error) {
+		if o.Rate <= 0 {
+			return nil, fmt.Errorf("-rate %v: want more than 0", o.Rate)
+		}
+		return []runner{o}, positive(o.Members, o.Size, o.Messages, o.Rounds)
+	}
+}
+
 func defineCycle(flags *flag.FlagSet) func() ([]runner, error) {
 	o := cycle
 	flags.IntVar(&o.Connections, "n", o.Connections, "connections in each round")
@@ -215,7 +244,7 @@ func defineAll(*flag.FlagSet) func() ([]runner, error) {
 	apart := idle
 	apart.Apart = true
 	return func() ([]runner, error) {
-		trials := []runner{idle, apart, handshake, journal, fanout, flood, stallFull, stallSlow, cycle, drain}
+		trials := []runner{idle, apart, handshake, journal, fanout, flood, stallFull, stallSlow, overTLS, compressed, cycle, drain}
 		return append(trials, outages(outage)...), nil
 	}
 }

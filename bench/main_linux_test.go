@@ -19,7 +19,7 @@ func TestMain(m *testing.M) {
 	if len(os.Args) > 1 {
 		var err error
 		switch os.Args[1] {
-		case crowdWord, loopWord:
+		case crowdWord, tlsWord, loopWord:
 			err = run(context.Background(), os.Args[1:], os.Stdin, os.Stdout, os.Stderr)
 		case "serve":
 			err = serve(os.Args[2:])

@@ -13,6 +13,7 @@ import (
 	"github.com/fairlead-ws/fairlead/bench/internal/floor"
 	"github.com/fairlead-ws/fairlead/bench/internal/natsd"
 	"github.com/fairlead-ws/fairlead/bench/internal/server"
+	"github.com/fairlead-ws/fairlead/bench/internal/tlscrowd"
 	"github.com/fairlead-ws/fairlead/bench/internal/trial"
 )
 
@@ -63,7 +64,7 @@ func (p *place) version(ctx context.Context) string {
 }
 
 func (p *place) bench() *trial.Bench {
-	return &trial.Bench{Server: p.startServer, NATS: p.startNATS, Crowd: p.startCrowd, Loop: p.startLoop, Say: p.say}
+	return &trial.Bench{Server: p.startServer, NATS: p.startNATS, Crowd: p.startCrowd, TLS: p.startTLS, Loop: p.startLoop, Say: p.say}
 }
 
 func (p *place) startServer(ctx context.Context, settings map[string]string) (*trial.Target, error) {
@@ -107,6 +108,10 @@ func (p *place) startNATS(ctx context.Context) (trial.NATS, error) {
 
 func (p *place) startCrowd(ctx context.Context) (*crowd.Client, error) {
 	return crowd.Start(ctx, p.self, crowdWord)
+}
+
+func (p *place) startTLS(ctx context.Context, c tlscrowd.Clients) (*tlscrowd.Crowd, error) {
+	return tlscrowd.Start(ctx, c, p.self, tlsWord)
 }
 
 // startLoop prefers the loop in C, and says it when there is none.

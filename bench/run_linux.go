@@ -15,6 +15,7 @@ import (
 	"github.com/fairlead-ws/fairlead/bench/internal/floor"
 	"github.com/fairlead-ws/fairlead/bench/internal/proc"
 	"github.com/fairlead-ws/fairlead/bench/internal/report"
+	"github.com/fairlead-ws/fairlead/bench/internal/tlscrowd"
 	"github.com/fairlead-ws/fairlead/bench/internal/trial"
 )
 
@@ -32,6 +33,7 @@ type runner interface {
 // The words by which bench starts itself again, for the processes of its clients.
 const (
 	crowdWord = "crowd"
+	tlsWord   = "tlscrowd"
 	loopWord  = "sendloop"
 )
 
@@ -51,6 +53,8 @@ func run(ctx context.Context, args []string, in io.Reader, out, stderr io.Writer
 		return nil
 	case crowdWord:
 		return runCrowd(in, out)
+	case tlsWord:
+		return tlscrowd.Serve(in, out)
 	case loopWord:
 		return runLoop(args[1:], in, out)
 	}

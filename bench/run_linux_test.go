@@ -65,6 +65,8 @@ func TestUsage(t *testing.T) {
 		{[]string{"flood", "-duration", "0s"}, "-duration 0s"},
 		{[]string{"flood", "-what"}, "not defined: -what"},
 		{[]string{"stall", "-stalled", "-1"}, "-1 is too few"},
+		{[]string{"tls", "-n", "0"}, "0 is too few"},
+		{[]string{"compress", "-rate", "0"}, "-rate 0"},
 		{[]string{"cycle", "-rounds", "0"}, "0 is too few"},
 		{[]string{"cycle", "-rounds", "3"}, "even number"},
 		{[]string{"all", "-server", "/nonexistent/server"}, "no such file"},

@@ -56,6 +56,7 @@ type Open struct {
 	Via           wire.Via
 	Secret        string  // HS256 key
 	Forge         bool    // sign with another key
+	Deflate       bool    // offer permessage-deflate: for clients that discard, since nothing is inflated
 	Window        int     // handshakes at once
 	Rate          float64 // begun in a second, on a schedule; 0: as fast as Window allows
 	Sources       int     // spread over so many source addresses from 127.0.0.2 on; 0: one, of the kernel's choice

@@ -29,7 +29,7 @@ func TestMessage(t *testing.T) {
 
 func TestToken(t *testing.T) {
 	now := time.Now()
-	signed, err := token("secret", 42, now)
+	signed, err := Token("secret", 42, now)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -86,11 +86,11 @@ func sockaddr(address string) (unix.SockaddrInet4, error) {
 
 func request(o *Open, n int, secret string, now time.Time) ([]byte, error) {
 	r := wire.Request{
-		Host: o.Address, Path: strings.ReplaceAll(o.Path, "{i}", strconv.Itoa(n)), Via: o.Via, Key: wire.Key(n),
+		Host: o.Address, Path: strings.ReplaceAll(o.Path, "{i}", strconv.Itoa(n)), Via: o.Via, Key: wire.Key(n), Deflate: o.Deflate,
 	}
 	if o.Via != wire.ViaNone {
 		var err error
-		if r.Token, err = token(secret, n, now); err != nil {
+		if r.Token, err = Token(secret, n, now); err != nil {
 			return nil, err
 		}
 	}

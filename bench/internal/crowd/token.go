@@ -10,8 +10,8 @@ import (
 // tokenLife is longer than any run.
 const tokenLife = 6 * time.Hour
 
-// token signs a token for user number n, with the claims that an application's library would put in.
-func token(secret string, n int, now time.Time) (string, error) {
+// Token signs a token for user number n, with the claims that an application's library would put in.
+func Token(secret string, n int, now time.Time) (string, error) {
 	claims := jwt.MapClaims{
 		"token_type": "access",
 		"user_id":    fmt.Sprint(n),

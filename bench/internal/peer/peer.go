@@ -5,6 +5,7 @@ package peer
 
 import (
 	"bytes"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -32,6 +33,8 @@ type Config struct {
 	DropEach     int           // loses each so many-th delivery; 0: none
 	Ping         bool          // sends a ping with each delivery
 	Journal      bool          // has a journal, by its metrics
+	Compress     bool          // compresses each message once, by its metrics
+	TLS          *tls.Config   // nil: plain TCP
 }
 
 // Server is a running server.
@@ -46,6 +49,7 @@ type Server struct {
 	opened   atomic.Int64
 	refused  atomic.Int64
 	sent     atomic.Int64
+	said     atomic.Int64
 	pongs    atomic.Int64
 
 	mu     sync.Mutex
@@ -80,6 +84,9 @@ func New(public, internal string, cfg Config) (*Server, error) {
 	if err != nil {
 		l.Close()
 		return nil, err
+	}
+	if cfg.TLS != nil {
+		l = tls.NewListener(l, cfg.TLS)
 	}
 	if cfg.WriteTimeout == 0 {
 		cfg.WriteTimeout = time.Minute
@@ -128,6 +135,9 @@ func (s *Server) Restart() {
 // Pongs returns the number of pongs received.
 func (s *Server) Pongs() int64 { return s.pongs.Load() }
 
+// Say sends a text to the members of a group.
+func (s *Server) Say(group, text string) { s.broadcast(group, []byte(text)) }
+
 // Members returns the number of members of a group.
 func (s *Server) Members(group string) int {
 	s.mu.Lock()
@@ -143,6 +153,9 @@ func (s *Server) metrics(w http.ResponseWriter, _ *http.Request) {
 	fmt.Fprintf(w, "fairlead_handshakes_total{result=\"accepted\",reason=\"\"} %d\n", s.opened.Load())
 	fmt.Fprintf(w, "fairlead_handshakes_total{result=\"refused\",reason=\"bad_signature\"} %d\n", s.refused.Load())
 	fmt.Fprintf(w, "go_goroutines %d\nfairlead_connections %d\n", n+10, n)
+	if s.cfg.Compress {
+		fmt.Fprintf(w, "fairlead_compressions_total %d\n", s.said.Load())
+	}
 	if s.cfg.Journal {
 		fmt.Fprintf(w, "fairlead_journal_records_total{kind=\"opened\"} %d\n", 2*s.opened.Load())
 	}
@@ -221,7 +234,9 @@ func (m *member) write(timeout time.Duration) func() {
 				_, err = m.conn.Write(b)
 			}
 			if err != nil {
-				_ = m.conn.(*net.TCPConn).SetLinger(0)
+				if tcp, ok := m.conn.(*net.TCPConn); ok {
+					_ = tcp.SetLinger(0)
+				}
 				m.conn.Close()
 			}
 		}
@@ -229,6 +244,7 @@ func (m *member) write(timeout time.Duration) func() {
 }
 
 func (s *Server) broadcast(group string, payload []byte) {
+	s.said.Add(1)
 	frame := ws.MustCompileFrame(ws.NewTextFrame(payload))
 	if s.cfg.Ping {
 		frame = append(ws.MustCompileFrame(ws.NewPingFrame([]byte("hi"))), frame...)

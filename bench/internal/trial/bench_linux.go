@@ -11,6 +11,7 @@ import (
 	"github.com/fairlead-ws/fairlead/bench/internal/proc"
 	"github.com/fairlead-ws/fairlead/bench/internal/report"
 	"github.com/fairlead-ws/fairlead/bench/internal/server"
+	"github.com/fairlead-ws/fairlead/bench/internal/tlscrowd"
 	"github.com/fairlead-ws/fairlead/bench/internal/wire"
 )
 
@@ -39,8 +40,10 @@ type Bench struct {
 	// NATS starts a NATS server, for trials that set nats.url to it.
 	NATS  func(ctx context.Context) (NATS, error)
 	Crowd func(ctx context.Context) (*crowd.Client, error)
-	Loop  func(ctx context.Context, connections, size int) (*floor.Loop, error)
-	Say   func(format string, args ...any) // one line of progress
+	// TLS starts clients over TLS.
+	TLS  func(ctx context.Context, c tlscrowd.Clients) (*tlscrowd.Crowd, error)
+	Loop func(ctx context.Context, connections, size int) (*floor.Loop, error)
+	Say  func(format string, args ...any) // one line of progress
 }
 
 // Dir stands for a folder of the server's own in the values of its settings.

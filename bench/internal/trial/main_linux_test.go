@@ -2,9 +2,11 @@ package trial
 
 import (
 	"context"
+	"crypto/tls"
 	"fmt"
 	"os"
 	"strconv"
+	"strings"
 	"sync"
 	"testing"
 
@@ -14,16 +16,18 @@ import (
 	"github.com/fairlead-ws/fairlead/bench/internal/floor"
 	"github.com/fairlead-ws/fairlead/bench/internal/peer"
 	"github.com/fairlead-ws/fairlead/bench/internal/server"
+	"github.com/fairlead-ws/fairlead/bench/internal/tlscrowd"
 )
 
 // The words by which the test binary becomes a crowd or a send loop.
 const (
 	crowdWord = "be-a-crowd"
+	tlsWord   = "be-clients-over-tls"
 	loopWord  = "be-a-loop"
 )
 
 func TestMain(m *testing.M) {
-	if len(os.Args) > 1 && (os.Args[1] == crowdWord || os.Args[1] == loopWord) {
+	if len(os.Args) > 1 && (os.Args[1] == crowdWord || os.Args[1] == tlsWord || os.Args[1] == loopWord) {
 		if err := child(os.Args[1:]); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
@@ -40,6 +44,9 @@ func child(args []string) error {
 			return err
 		}
 		return c.Serve(os.Stdin, os.Stdout)
+	}
+	if args[0] == tlsWord {
+		return tlscrowd.Serve(os.Stdin, os.Stdout)
 	}
 	n, err := strconv.Atoi(args[1])
 	if err != nil {
@@ -72,6 +79,13 @@ func newRig(t *testing.T, cfg peer.Config) *rig {
 	r := &rig{}
 	r.Bench = &Bench{
 		Server: func(_ context.Context, settings map[string]string) (*Target, error) {
+			if file := settings["tls.cert"]; file != "" {
+				pair, err := tls.LoadX509KeyPair(strings.Trim(file, `"`), strings.Trim(settings["tls.key"], `"`))
+				if err != nil {
+					return nil, err
+				}
+				cfg.TLS = &tls.Config{Certificates: []tls.Certificate{pair}}
+			}
 			r.peer, r.settings = peer.Start(t, cfg), settings
 			started := r.peer
 			r.mu.Lock()
@@ -88,6 +102,9 @@ func newRig(t *testing.T, cfg peer.Config) *rig {
 		},
 		NATS:  func(context.Context) (NATS, error) { return r, nil },
 		Crowd: func(ctx context.Context) (*crowd.Client, error) { return crowd.Start(ctx, os.Args[0], crowdWord) },
+		TLS: func(ctx context.Context, c tlscrowd.Clients) (*tlscrowd.Crowd, error) {
+			return tlscrowd.Start(ctx, c, os.Args[0], tlsWord)
+		},
 		Loop: func(ctx context.Context, n, size int) (*floor.Loop, error) {
 			return floor.Start(ctx, n, size, os.Args[0], loopWord)
 		},

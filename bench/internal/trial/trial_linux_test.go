@@ -174,6 +174,45 @@ func TestCycle(t *testing.T) {
 	}
 }
 
+func TestTLS(t *testing.T) {
+	r := newRig(t, peer.Config{})
+	got := figures(t, r, TLS{Connections: 30, Wait: 20 * time.Millisecond, Pinged: 20 * time.Millisecond, Window: 4})
+	want(t, got, "connections", 30, 30)
+	want(t, got, "goroutines per connection", 1, 1)
+	want(t, got, "pings answered per connection", 0, 0)
+	want(t, got, "server CPU per handshake, of TLS (P-256) and of the WebSocket", 1, 1e6)
+	if r.settings["journal.mode"] != `"degrade"` {
+		t.Errorf("settings %v; it is measured as idle is, with the journal on disk", r.settings)
+	}
+	if _, err := os.Stat(strings.Trim(r.settings["tls.key"], `"`)); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("the key is left behind: %v", err)
+	}
+	r = newRig(t, peer.Config{Secret: "a key that nobody is told, of 32 bytes"})
+	if _, err := (TLS{Connections: 3, Window: 1}).Run(t.Context(), r.Bench); err == nil || !strings.Contains(err.Error(), "0 are open: connection") || r.stops != 1 {
+		t.Errorf("nobody gets in: %v; stopped %d times", err, r.stops)
+	}
+}
+
+func TestCompress(t *testing.T) {
+	o := Compress{Members: 10, Size: 300, Rate: 1000, Messages: 5, Rounds: 2}
+	r := newRig(t, peer.Config{Compress: true})
+	got := figures(t, r, o)
+	want(t, got, "compressions per message", 2, 2) // the peer says it of both groups
+	want(t, got, "server CPU per delivery, compressed", 0.1, 1e5)
+	want(t, got, "server CPU per delivery, plain", 0.1, 1e5)
+	want(t, got, "dropped or slow, by the server's metrics", 0, 0)
+	if n := len(got["compressed over plain"].Samples); n != 2 {
+		t.Errorf("%d samples of 2 rounds", n)
+	}
+	if r.settings["compression.enabled"] != "true" {
+		t.Errorf("settings %v", r.settings)
+	}
+	r = newRig(t, peer.Config{})
+	if _, err := o.Run(t.Context(), r.Bench); err == nil || !strings.Contains(err.Error(), "compressed nothing") {
+		t.Errorf("a server that does not compress: %v", err)
+	}
+}
+
 // TestWatch follows sockets through looks at a table that the test writes.
 func TestWatch(t *testing.T) {
 	begin := time.Now()

@@ -48,6 +48,8 @@ type Request struct {
 	Via   Via
 	Token string
 	Key   string // from [Key]
+	// Deflate offers permessage-deflate (RFC 7692), as browsers do.
+	Deflate bool
 }
 
 // Key returns the Sec-WebSocket-Key of connection n. Keys differ, but the same n has the same key, so that the answer can
@@ -71,6 +73,9 @@ func AppendRequest(dst []byte, r Request) []byte {
 	dst = fmt.Appendf(dst, "GET %s HTTP/1.1\r\nHost: %s\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"+
 		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: %s\r\nOrigin: http://%s\r\nUser-Agent: fairlead-bench\r\n",
 		path, r.Host, r.Key, r.Host)
+	if r.Deflate {
+		dst = append(dst, "Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits\r\n"...)
+	}
 	switch r.Via {
 	case ViaHeader:
 		dst = fmt.Appendf(dst, "Authorization: %s %s\r\n", Scheme, r.Token)

@@ -65,6 +65,20 @@ func TestAppendRequest(t *testing.T) {
 	}
 }
 
+// TestDeflate: compression is offered when that is wanted, and not else.
+func TestDeflate(t *testing.T) {
+	for _, deflate := range []bool{false, true} {
+		raw := AppendRequest(nil, Request{Host: "h", Path: "/", Via: ViaNone, Key: Key(7), Deflate: deflate})
+		r, err := http.ReadRequest(bufio.NewReader(bytes.NewReader(raw)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := r.Header.Get("Sec-WebSocket-Extensions"); strings.HasPrefix(got, "permessage-deflate") != deflate || deflate == (got == "") {
+			t.Errorf("deflate %v: %q", deflate, got)
+		}
+	}
+}
+
 // TestHandshake holds request and response against another implementation of the protocol.
 func TestHandshake(t *testing.T) {
 	for n := range 3 {
