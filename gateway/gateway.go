@@ -80,7 +80,6 @@ const (
 // Gateway takes handshakes. Its methods may be called by many goroutines.
 type Gateway struct {
 	// Fixed after New.
-	routes    routes
 	actors    Opener
 	proxies   proxies
 	proxied   bool        // the proxies' connections begin with a header of the PROXY protocol
@@ -99,6 +98,7 @@ type Gateway struct {
 	faults     [numReasons]throttle
 
 	// Atomic.
+	table     atomic.Pointer[table]
 	accepting atomic.Int32 // loops that could accept a connection now
 	reading   atomic.Int32 // heads that are being read
 }
@@ -119,7 +119,7 @@ func New(cfg Config) (*Gateway, error) {
 	if headBytes < 1<<10 || headBytes > 1<<20 {
 		return nil, fmt.Errorf("gateway: HeadBytes is %d: want 1024 to 1048576", headBytes)
 	}
-	table, err := newRoutes(cfg.Routes)
+	routes, err := newRoutes(cfg.Routes)
 	if err != nil {
 		return nil, err
 	}
@@ -130,7 +130,6 @@ func New(cfg Config) (*Gateway, error) {
 	logger := cmp.Or(cfg.Logger, slog.Default())
 	n := cmp.Or(cfg.Handshakes, defaultHandshakes)
 	g := &Gateway{
-		routes:    table,
 		actors:    cfg.Actors,
 		proxies:   cfg.TrustedProxies,
 		proxied:   cfg.ProxyProtocol,
@@ -143,6 +142,7 @@ func New(cfg Config) (*Gateway, error) {
 		slots:     make(chan struct{}, n),
 		lingering: make(chan struct{}, n),
 	}
+	g.table.Store(newTable(routes))
 	if err := g.rates.set(cfg.Limits); err != nil {
 		return nil, err
 	}

@@ -98,7 +98,9 @@ func (h *handshake) open(ctx context.Context, s *serving, at time.Time) (err err
 	if err := h.upgrade.check(); err != nil {
 		return err
 	}
-	if err := h.gateway.routes.find(h.request.Path, &h.match); err != nil {
+	routes := h.gateway.acquire()
+	defer routes.release()
+	if err := routes.find(h.request.Path, &h.match); err != nil {
 		return err
 	}
 	route := h.match.route
