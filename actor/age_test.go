@@ -42,9 +42,9 @@ func TestMaxAge(t *testing.T) {
 					b0, payload, err := c.next()
 					switch {
 					case err == nil && b0 == ping:
-						c.send(pong, string(payload))
+						c.send(pong, payload)
 						continue
-					case err != nil || b0 != closeBit || string(payload) != code(CloseServiceRestart, "the connection is old: connect again"):
+					case err != nil || b0 != closeBit || payload != code(CloseServiceRestart, "the connection is old: connect again"):
 						t.Errorf("got %#x %q, %v", b0, payload, err)
 					}
 					break

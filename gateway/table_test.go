@@ -113,7 +113,6 @@ func TestSetRoutesWaits(t *testing.T) {
 func TestSetRoutesRaces(t *testing.T) {
 	// generation is what a reload closes.
 	type generation struct{ closed, asked atomic.Bool }
-	s := &server{}
 	var late atomic.Int32
 	routes := func(g *generation) []Route {
 		return []Route{routeOf(t, "/ws/{group}", func(context.Context, string) (*session.Identity, error) {
@@ -125,7 +124,7 @@ func TestSetRoutesRaces(t *testing.T) {
 		})}
 	}
 	now := &generation{}
-	s = serve(t, Config{Routes: routes(now)}, nil)
+	s := serve(t, Config{Routes: routes(now)}, nil)
 	stop := make(chan struct{})
 	var clients, closers sync.WaitGroup
 	for range 4 {

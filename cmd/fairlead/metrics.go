@@ -7,12 +7,11 @@ import (
 )
 
 // registerMetrics registers what only the wiring knows of a node.
-func registerMetrics(r prometheus.Registerer, connections int, embedded bool) error {
-	limit := prometheus.NewGauge(prometheus.GaugeOpts{
+func registerMetrics(r prometheus.Registerer, connections func() int, embedded bool) error {
+	limit := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "fairlead_connections_limit",
 		Help: "Connections that this node takes at most: limits.connections, or what the open-file limit leaves.",
-	})
-	limit.Set(float64(connections))
+	}, func() float64 { return float64(connections()) })
 	alone := prometheus.NewGauge(prometheus.GaugeOpts{
 		Name: "fairlead_bus_embedded",
 		Help: "1 if the bus is a NATS server inside this process, which no other node shares, else 0.",

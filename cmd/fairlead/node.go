@@ -49,7 +49,7 @@ const minNATSPayload = 1 << 20
 // node is all of a running Fairlead. Its parts are fixed after newNode, but for begun, of
 // the goroutine that starts and ends it, and what is atomic.
 type node struct {
-	config   *config.Loaded
+	config   *config.Loaded // as the node was started; see settings
 	logger   *slog.Logger
 	registry *prometheus.Registry
 	name     string
@@ -57,7 +57,8 @@ type node struct {
 
 	public, internal net.Listener
 
-	parts       *assembly
+	parts       *assembly // as the node was started; see reloader for those in force
+	reloader    *reloader
 	certificate *gateway.Certificate // nil: plain TCP
 	journal     events
 	log         *journal.JetStream // nil: the journal is in memory
@@ -97,7 +98,10 @@ func newNode(ctx context.Context, l *config.Loaded, logger *slog.Logger) (_ *nod
 	if n.parts, err = assemble(ctx, l, n.registry); err != nil {
 		return nil, err
 	}
-	n.closers = append(n.closers, n.parts.Close)
+	if n.reloader, err = newReloader(n.registry, l, n.parts); err != nil {
+		return nil, errors.Join(err, n.parts.Close())
+	}
+	n.closers = append(n.closers, n.reloader.close)
 	if err = n.listen(ctx); err != nil {
 		return nil, err
 	}
@@ -169,7 +173,7 @@ func (n *node) startRoutes() error {
 	}
 	n.closers = append(n.closers, n.actors.Close)
 	n.announced.Store(n.actors)
-	if err := registerMetrics(n.registry, limit, n.embedded != nil); err != nil {
+	if err := registerMetrics(n.registry, func() int { return n.actors.Limits().Connections }, n.embedded != nil); err != nil {
 		return err
 	}
 	if err := n.registerDraining(); err != nil {
@@ -213,9 +217,6 @@ func (n *node) connected() error {
 	}
 	return nil
 }
-
-// settings returns the configuration that is in force. Any goroutine.
-func (n *node) settings() *config.Loaded { return n.config }
 
 // natsURL returns where other programs on this machine reach the bus, "" where they do not.
 func (n *node) natsURL() string {

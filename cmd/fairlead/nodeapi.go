@@ -44,7 +44,7 @@ func (n *node) dialControl() (err error) {
 func (n *node) self() bus.Peer {
 	return bus.Peer{
 		Name: n.name, Epoch: n.epoch, Version: metrics.ReadBuild().Version,
-		Connections: n.actors.Len(), AcceptRate: n.config.Limits.AcceptRate, Draining: n.draining.Load(),
+		Connections: n.actors.Len(), AcceptRate: n.settings().Limits.AcceptRate, Draining: n.draining.Load(),
 	}
 }
 

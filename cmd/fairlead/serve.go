@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
+	"os/signal"
 	"syscall"
 
 	"github.com/fairlead-ws/fairlead/cmd/fairlead/internal/config"
@@ -24,7 +26,7 @@ type serveCmd struct {
 // Help implements [kong.HelpProvider].
 func (serveCmd) Help() string {
 	return `SIGTERM or Ctrl-C stops: no new connections, then the others are closed with 1012, spread over drain.window. A second
-signal ends at once.
+signal ends at once. SIGHUP reads the configuration again: see docs/config.md for what counts at once.
 
 Examples:
 
@@ -42,10 +44,18 @@ func (cmd serveCmd) Run(ctx context.Context, c *console) error {
 	tuneGC(c.getenv)
 	ctx, s := listen(ctx)
 	defer s.stop()
-	n, err := newNode(ctx, l, newLogger(c.stderr, l.Log))
+	var reload chan os.Signal
+	if !cmd.Dev { // which has no file, and ends with its terminal
+		reload = hangups()
+		defer signal.Stop(reload)
+	}
+	level := new(slog.LevelVar)
+	level.Set(logLevel(l.Log))
+	n, err := newNode(ctx, l, leveledLogger(c.stderr, l.Log, level))
 	if err != nil {
 		return explain(err)
 	}
+	n.reloader.level = level
 	if err := n.begin(); err != nil {
 		return errors.Join(err, n.close())
 	}
@@ -53,6 +63,9 @@ func (cmd serveCmd) Run(ctx context.Context, c *console) error {
 		if err := guide(c, n); err != nil {
 			return errors.Join(err, n.close())
 		}
+	}
+	if reload != nil {
+		defer n.reloadOn(ctx, reload, func() (*config.Loaded, error) { return cmd.load(c) })()
 	}
 	served := make(chan error, 1)
 	go func() { served <- n.serve(ctx) }()

@@ -11,6 +11,7 @@ import (
 //	secret:"K_file"   the value is never shown; the key K_file of the same table names a file that holds it
 //	only:"a,b"        the key belongs to entries whose kind (or from) is a or b
 //	enum:"a,b"        the values that there are
+//	reload:"yes"      a node that runs takes up a new value, see Changes; of a table, every key in it
 type Config struct {
 	Node        Node         `toml:"node"`
 	Listen      Listen       `toml:"listen"`
@@ -20,11 +21,11 @@ type Config struct {
 	API         API          `toml:"api"`
 	Limits      Limits       `toml:"limits"`
 	Compression Compression  `toml:"compression"`
-	Drain       Drain        `toml:"drain"`
+	Drain       Drain        `toml:"drain" reload:"yes"`
 	Log         Log          `toml:"log"`
-	Verifiers   []Verifier   `toml:"verifier"`
-	Authorizers []Authorizer `toml:"authorizer"`
-	Routes      []Route      `toml:"route"`
+	Verifiers   []Verifier   `toml:"verifier" reload:"yes"`
+	Authorizers []Authorizer `toml:"authorizer" reload:"yes"`
+	Routes      []Route      `toml:"route" reload:"yes"`
 }
 
 // Node is about this process among others.
@@ -76,13 +77,13 @@ type Journal struct {
 
 // API is about the internal port.
 type API struct {
-	KeysFile string `toml:"keys_file"` // bearer keys, "name:key" each on a line of its own
+	KeysFile string `toml:"keys_file" reload:"yes"` // bearer keys, "name:key" each on a line of its own
 }
 
 // Limits bounds what clients can cost. Sizes are bytes.
 type Limits struct {
-	Connections      int           `toml:"connections"` // 0: from the open-file limit, less a reserve
-	Handshakes       int           `toml:"handshakes"`  // at once
+	Connections      int           `toml:"connections" reload:"yes"` // 0: from the open-file limit, less a reserve
+	Handshakes       int           `toml:"handshakes"`               // at once
 	HandshakeTimeout time.Duration `toml:"handshake_timeout"`
 	HeadBytes        int           `toml:"head_bytes"`
 	MessageBytes     int           `toml:"message_bytes"`
@@ -92,16 +93,16 @@ type Limits struct {
 	PongTimeout      time.Duration `toml:"pong_timeout"`
 
 	// 0 means no limit. Addresses of IPv6 count by their /64.
-	ConnectionsPerAddress int           `toml:"connections_per_address"`
-	ConnectionsPerUser    int           `toml:"connections_per_user"`   // on this node; anonymous clients have none
-	AcceptRate            int           `toml:"accept_rate"`            // connections per second
-	HandshakesPerAddress  int           `toml:"handshakes_per_address"` // per second
-	MessagesPerSecond     int           `toml:"messages_per_second"`    // of one connection
-	MessageBurst          int           `toml:"message_burst"`          // 0: a quarter of MessagesPerSecond
-	BytesPerSecond        int           `toml:"bytes_per_second"`       // of one connection's messages
-	ByteBurst             int           `toml:"byte_burst"`             // 0: a quarter of BytesPerSecond, or MessageBytes
-	GroupsPerConnection   int           `toml:"groups_per_connection"`
-	MaxAge                time.Duration `toml:"max_age"` // of a connection
+	ConnectionsPerAddress int           `toml:"connections_per_address" reload:"yes"`
+	ConnectionsPerUser    int           `toml:"connections_per_user" reload:"yes"`   // on this node; anonymous clients have none
+	AcceptRate            int           `toml:"accept_rate" reload:"yes"`            // connections per second
+	HandshakesPerAddress  int           `toml:"handshakes_per_address" reload:"yes"` // per second
+	MessagesPerSecond     int           `toml:"messages_per_second" reload:"yes"`    // of one connection
+	MessageBurst          int           `toml:"message_burst" reload:"yes"`          // 0: a quarter of MessagesPerSecond
+	BytesPerSecond        int           `toml:"bytes_per_second" reload:"yes"`       // of one connection's messages
+	ByteBurst             int           `toml:"byte_burst" reload:"yes"`             // 0: a quarter of BytesPerSecond, or MessageBytes
+	GroupsPerConnection   int           `toml:"groups_per_connection" reload:"yes"`
+	MaxAge                time.Duration `toml:"max_age" reload:"yes"` // of a connection
 }
 
 // Compression is about permessage-deflate (RFC 7692).
@@ -120,7 +121,7 @@ type Drain struct {
 
 // Log is about the log, which goes to standard error.
 type Log struct {
-	Level  string `toml:"level" enum:"debug,info,warn,error"`
+	Level  string `toml:"level" enum:"debug,info,warn,error" reload:"yes"`
 	Format string `toml:"format" enum:"text,json"`
 }
 
