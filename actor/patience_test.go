@@ -96,6 +96,9 @@ func TestBacklogIsBounded(t *testing.T) {
 	for range 100 {
 		c.actor.Do(func(a *Actor) { a.Publish(g, Message{Payload: make([]byte, 1000)}) })
 	}
+	all := make(chan struct{}) // closed when the actor has come to all of them: those behind its end are nobody's
+	c.actor.Do(func(*Actor) { close(all) })
+	<-all
 	c.want(closeBit, code(CloseTryAgainLater, "the bus does not take what this connection publishes"))
 	c.send(closeBit, code(CloseTryAgainLater, ""))
 	c.wantEOF()
