@@ -119,8 +119,9 @@ func whyMissing(err error) string {
 	}
 }
 
-// askOwner asks the node of that epoch. If no such node is there, this one answers, from what it has of others.
-func askOwner[Q, A any](
+// askOwner asks the node of that epoch. If no such node is there, or if it does not answer and this one knows something,
+// this one answers, from what it has of others.
+func askOwner[Q any, A answer](
 	ctx context.Context, a *API, op string, epoch session.Epoch, q Q, local func(context.Context, Q) (A, error),
 ) (answer A, err error) {
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
@@ -128,22 +129,34 @@ func askOwner[Q, A any](
 	if epoch == a.backend.Self().Epoch {
 		return ownAnswer(ctx, q, local)
 	}
-	there := slices.ContainsFunc(a.backend.Cluster.List(), func(p bus.Peer) bool { return p.Epoch == epoch })
-	if !there {
+	if !a.backend.there(epoch) {
 		return ownAnswer(ctx, q, local)
 	}
 	payload, err := json.Marshal(q)
 	if err != nil {
 		return answer, err
 	}
-	b, err := a.backend.Cluster.AskNode(ctx, epoch, op, payload)
+	asked, stop := context.WithTimeout(ctx, askTimeout*3/4) // the rest is for this node's journal
+	defer stop()
+	b, err := a.backend.Cluster.AskNode(asked, epoch, op, payload)
 	if err == nil {
 		err = json.Unmarshal(b, &answer)
 	}
-	if err != nil {
-		return answer, unavailable("the node of this session cannot say: " + whyMissing(err))
+	if err == nil {
+		return answer, nil
 	}
-	return answer, nil
+	if own, failed := ownAnswer(ctx, q, local); failed == nil && own.known() {
+		return own, nil
+	}
+	return answer, unavailable("the node of this session cannot say: " + whyMissing(err))
+}
+
+// answer is what one node says of one session.
+type answer interface{ known() bool }
+
+// there reports whether a node of that epoch is one of the others.
+func (b *Backend) there(epoch session.Epoch) bool {
+	return slices.ContainsFunc(b.Cluster.List(), func(p bus.Peer) bool { return p.Epoch == epoch })
 }
 
 func ownAnswer[Q, A any](ctx context.Context, q Q, local func(context.Context, Q) (A, error)) (A, error) {

@@ -36,6 +36,8 @@ type disconnectAnswer struct {
 	Silent       int `json:"silent"`
 }
 
+func (a disconnectAnswer) known() bool { return a != (disconnectAnswer{}) }
+
 // disconnectResult is the answer to the client.
 type disconnectResult struct {
 	Disconnected int `json:"disconnected"`
@@ -112,7 +114,7 @@ func (a *API) postDisconnect(w http.ResponseWriter, r *http.Request) (any, error
 	switch {
 	case err != nil:
 		return nil, err
-	case answer == (disconnectAnswer{}):
+	case !answer.known():
 		return nil, notFound("no node that is there has this session open")
 	}
 	a.logger.Info("disconnected by the API", "session", id.String(), "code", q.Code, "by", caller(r.Context()))

@@ -24,6 +24,8 @@ type eventsAnswer struct {
 	More   bool              `json:"more"`
 }
 
+func (a eventsAnswer) known() bool { return a.First > 0 }
+
 // eventList is the answer to the client.
 type eventList struct {
 	Session session.ID        `json:"session"`

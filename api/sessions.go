@@ -24,7 +24,7 @@ const (
 type sessionView struct {
 	ID        session.ID `json:"id"`
 	Node      string     `json:"node,omitempty"` // "" once the session is closed
-	Phase     string     `json:"phase"`          // "opening", "open", "closing", "closed" or "lost"
+	Phase     string     `json:"phase"`          // "opening", "open", "closing", "closed", "lost" or "unreachable"
 	Subject   string     `json:"subject"`
 	Name      string     `json:"name,omitempty"`
 	Source    string     `json:"source"`
@@ -251,6 +251,8 @@ type sessionAnswer struct {
 	Session *sessionView `json:"session"` // null: not known here
 }
 
+func (a sessionAnswer) known() bool { return a.Session != nil }
+
 // localSession returns what this node knows of a session: its connection's state, or what the journal has.
 func (b *Backend) localSession(ctx context.Context, q sessionQuestion) (sessionAnswer, error) {
 	self := b.Self()
@@ -279,9 +281,14 @@ func (b *Backend) localSession(ctx context.Context, q sessionQuestion) (sessionA
 	case session.PhaseClosed:
 		v.Phase = "closed"
 	default:
-		v.Phase, v.Groups = "lost", state.Groups // its node has ended without a word
-		if q.ID.Epoch == self.Epoch {
+		v.Groups = state.Groups
+		switch {
+		case q.ID.Epoch == self.Epoch:
 			v.Phase, v.Node = "opening", self.Name
+		case b.there(q.ID.Epoch):
+			v.Phase = "unreachable" // its node does not answer, and may have it open
+		default:
+			v.Phase = "lost" // its node has ended without a word
 		}
 	}
 	v.Route, v.Opened = state.Route, state.Opened

@@ -139,12 +139,27 @@ func TestSession(t *testing.T) {
 	}
 	first.ask("POST", "/api/v1/sessions/"+m.id.String()+"/disconnect", "").refused(404, "not_found", "open")
 
-	// A node that does not answer is not taken for one that has nothing.
+	// A node that does not answer is not taken for one that has nothing; what a shared journal has is shown.
 	w.fail(second, bus.ErrNoPeer)
 	for _, path := range []string{"", "/events"} {
 		first.ask("GET", "/api/v1/sessions/"+m.id.String()+path, "").refused(503, "unavailable", "it does not answer in time")
 	}
 	first.ask("POST", "/api/v1/sessions/"+m.id.String()+"/disconnect", "").refused(503, "unavailable", "it does not answer in time")
+	opened := session.Opened{Identity: &session.Identity{Subject: "7", Source: "drf"}, Route: "/ws", Protocol: "raw"}
+	id := session.ID{Epoch: second.epoch, Number: 50}
+	if err := first.journal.Append(t.Context(), session.Record{Time: time.Now(), Session: id, Seq: 1, Event: opened}); err != nil {
+		t.Fatal(err)
+	}
+	var got sessionView
+	first.ask("GET", "/api/v1/sessions/"+id.String(), "").as(200, &got)
+	if got.Phase != "unreachable" || got.Subject != "7" || got.Node != "" {
+		t.Errorf("%+v", got)
+	}
+	var events eventList
+	first.ask("GET", "/api/v1/sessions/"+id.String()+"/events", "").as(200, &events)
+	if len(events.Events) != 1 {
+		t.Errorf("%+v", events)
+	}
 }
 
 // A session of a node that ended without a word, in a journal that this node can read.

@@ -113,9 +113,17 @@ func describeEvent(e session.Event) string {
 		if e.Count > 1 {
 			text += fmt.Sprintf(", %d times", e.Count)
 		}
-	default: // of nodes, and of later versions
-		if b, err := json.Marshal(e); err == nil && string(b) != "{}" {
-			text += "  " + string(b)
+	case session.NodeStarted:
+		text += "  " + e.Node + ", version " + e.Version
+	case session.NodeDraining:
+		text += fmt.Sprintf("  %d connections over %v", e.Connections, e.Window)
+	case session.NodeSealed:
+		text += "  " + e.Reason
+	case session.Gap:
+		text += fmt.Sprintf("  %d events are missing since %s: %s", e.Lost, e.Since.UTC().Format(time.RFC3339), e.Reason)
+	case session.Unknown: // of a later version
+		if string(e.Data) != "{}" {
+			text += "  " + string(e.Data)
 		}
 	}
 	return text
