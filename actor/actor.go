@@ -267,7 +267,7 @@ func (a *Actor) handle(ev event) bool {
 		if a.phase != phaseOpen {
 			return true // it crossed our close frame
 		}
-		if !a.takeMessage() {
+		if !a.takeMessage() || ev.gained > 0 && !a.takeBytes(ev.gained) {
 			return true
 		}
 		a.received.messages++

@@ -263,6 +263,18 @@ func TestEchoIsCompressed(t *testing.T) {
 	}
 }
 
+// A limit of bytes counts what a message was before it was compressed: else a client could say a thousand times as much.
+func TestBytesAreCountedInflated(t *testing.T) {
+	n := compressed.newNode(t, Config{Limits: Limits{BytesPerSecond: 1000, ByteBurst: 100_000}})
+	c := n.connect(Birth{Handler: Echo})
+	payload := strings.Repeat("x", 60_000)
+	c.send(text, payload)
+	c.want(text, payload)
+	c.send(text, payload)
+	c.wantClose(CloseRateLimited)
+	n.wantClosed(c, CloseRateLimited, "too many bytes in a second")
+}
+
 // BenchmarkBroadcast is what one message of 1 KiB to 5,000 members costs without the kernel: with compression there is one
 // compression more, and all else is the same.
 func BenchmarkBroadcast(b *testing.B) {

@@ -80,6 +80,7 @@ const (
 type event struct {
 	kind    eventKind
 	binary  bool
+	gained  int // how many bytes of payload inflating has added to what came
 	payload []byte
 }
 
@@ -298,17 +299,19 @@ func (r *reader) takeBody(part []byte) (ev event, whole bool, err error) {
 
 // whole returns the message that payload is, or that it is the compressed form of.
 func (r *reader) whole(payload []byte) (ev event, whole bool, err error) {
+	gained := 0
 	if r.packed {
 		if r.inflated, err = inflate(r.inflated[:0], payload, r.limit); err != nil {
 			return event{}, false, err
 		}
+		gained = max(0, len(r.inflated)-len(payload))
 		payload = r.inflated
 	}
 	text := r.messageOp == ws.OpText
 	if text && !utf8.Valid(payload) {
 		return event{}, false, errNotUTF8
 	}
-	return event{kind: gotMessage, binary: !text, payload: payload}, true, nil
+	return event{kind: gotMessage, binary: !text, gained: gained, payload: payload}, true, nil
 }
 
 var errNotUTF8 = violation(CloseInvalidPayload, "a text message that is not UTF-8")

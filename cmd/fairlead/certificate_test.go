@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"github.com/gobwas/ws"
+	"github.com/gobwas/ws/wsflate"
 	"github.com/gobwas/ws/wsutil"
 )
 
@@ -101,13 +102,33 @@ func TestServeTLS(t *testing.T) {
 	defer offering.Close()
 	fmt.Fprint(offering, "GET /ws/g HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"+
 		"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Extensions: permessage-deflate\r\n\r\n")
-	answer, err := http.ReadResponse(bufio.NewReader(offering), nil)
+	from := bufio.NewReader(offering)
+	answer, err := http.ReadResponse(from, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer answer.Body.Close()
 	if got := answer.Header.Get("Sec-WebSocket-Extensions"); answer.StatusCode != http.StatusSwitchingProtocols || !strings.HasPrefix(got, "permessage-deflate;") {
 		t.Errorf("an offer of compression is answered with %d %q", answer.StatusCode, got)
+	}
+	said := strings.Repeat("again and ", 100)
+	packed, err := wsflate.CompressFrame(ws.NewTextFrame([]byte(said)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := ws.WriteFrame(offering, ws.MaskFrame(packed)); err != nil {
+		t.Fatal(err)
+	}
+	h, err := ws.ReadHeader(from)
+	if err != nil {
+		t.Fatal(err)
+	}
+	heard := ws.Frame{Header: h, Payload: make([]byte, h.Length)}
+	if _, err := io.ReadFull(from, heard.Payload); err != nil {
+		t.Fatal(err)
+	}
+	if heard, err = wsflate.DecompressFrame(heard); err != nil || string(heard.Payload) != said || h.Length > 100 {
+		t.Errorf("the message came back as %d bytes: %.50q, %v", h.Length, heard.Payload, err)
 	}
 	if _, _, _, err := ws.Dial(ctx, "ws://"+s.public+"/ws/g"); err == nil || !strings.Contains(err.Error(), "400") {
 		t.Errorf("without TLS: %v, want 400", err)
