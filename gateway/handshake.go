@@ -36,6 +36,7 @@ type handshake struct {
 	match   match
 	answer  []byte // scratch
 
+	counted  bool // as an attempt of its address
 	parsed   bool // the head is complete and well-formed
 	entered  bool // it has a place among the handshakes that go on
 	released bool // it has given its place back
@@ -151,6 +152,9 @@ func (h *handshake) open(ctx context.Context, s *serving, at time.Time) (err err
 // proxy is nobody's: the proxy is not to blame for it, nor are its other clients.
 func (h *handshake) attempt() error {
 	g := h.gateway
+	if h.counted {
+		return nil
+	}
 	if len(g.proxies) > 0 {
 		switch {
 		case h.parsed:
@@ -159,6 +163,13 @@ func (h *handshake) attempt() error {
 			return nil
 		}
 	}
+	return h.count()
+}
+
+// count counts an attempt of the client's address.
+func (h *handshake) count() error {
+	g := h.gateway
+	h.counted = true
 	if !g.rates.attempt(h.request.Remote.Addr()) {
 		g.metrics.limitedAttempts.Inc()
 		return errAttempts
@@ -311,7 +322,7 @@ func (h *handshake) reset() {
 	h.request.Reset()
 	h.match.reset()
 	h.conn, h.secure, h.upgrade = nil, nil, upgrade{}
-	h.parsed, h.entered, h.released, h.opening, h.crowded = false, false, false, false, false
+	h.counted, h.parsed, h.entered, h.released, h.opening, h.crowded = false, false, false, false, false, false
 }
 
 // remoteAddr returns who is at the other end; the zero AddrPort where that is no TCP address.

@@ -27,7 +27,10 @@ func newTLS(c *tls.Config) (*tls.Config, error) {
 }
 
 // receive reads the head of the request, behind the header of a proxy and the handshake of TLS where there are such. The
-// read deadline is set. The errors are those of head.read and readProxyHeader, and *[tlsError].
+// read deadline is set. The errors are those of head.read, readProxyHeader and count, and *[tlsError].
+//
+// A handshake of TLS costs ten times what all else does, so that the attempt is counted before it where that can be, and one
+// too many gets no answer.
 func (h *handshake) receive(at time.Time) error {
 	if g := h.gateway; g.proxied && g.proxies.trusts(h.request.Remote.Addr()) {
 		client, err := readProxyHeader(h.conn)
@@ -41,6 +44,11 @@ func (h *handshake) receive(at time.Time) error {
 	c := h.gateway.tls
 	if c == nil {
 		return h.head.read(h.conn)
+	}
+	if g := h.gateway; !g.proxies.trusts(h.request.Remote.Addr()) { // else only the head will say whose attempt it is
+		if err := h.count(); err != nil {
+			return err
+		}
 	}
 	t := actor.NewTLSConn(h.conn, c)
 	_ = h.conn.SetWriteDeadline(at) // it fails when writing does

@@ -152,3 +152,29 @@ func TestTLSStops(t *testing.T) {
 		t.Errorf("a client with one: %d, want 503", r.status)
 	}
 }
+
+// Over TLS an attempt is counted before its handshake, also one that fails; one too many has no answer, and costs none.
+func TestTLSAttempts(t *testing.T) {
+	s, trusting := serveTLS(t, Config{Routes: echoRoute, Limits: Limits{HandshakesPerAddress: 1}})
+	if r, _ := s.ask(t, handshakeTo("/ws/app_1")); r.status != 400 { // without TLS
+		t.Fatalf("status %d, want 400", r.status)
+	}
+	if err := tls.Client(s.dial(t), clientFor(trusting, nil)).Handshake(); err == nil {
+		t.Error("a second attempt within the second has a handshake of TLS")
+	}
+	waitFor(t, "the refusal", func() bool { return s.count(reasonAttempts) == 1 && s.count(reasonPlainHTTP) == 1 })
+	waitFor(t, "the next second", func() bool {
+		conn := tls.Client(s.dial(t), clientFor(trusting, nil))
+		if conn.Handshake() != nil {
+			return false
+		}
+		if _, err := io.WriteString(conn, handshakeTo("/ws/app_1")); err != nil {
+			t.Fatal(err)
+		}
+		r, _ := readAnswer(t, conn)
+		if r.status != 101 {
+			t.Errorf("status %d, want 101: the attempt is counted twice", r.status)
+		}
+		return true
+	})
+}
