@@ -13,6 +13,8 @@ const (
 	// maxBatch is how large a batch may grow by appends; one append alone may be maxAppend.
 	maxBatch  = 128 << 10
 	maxAppend = 512 << 10
+	// maxSpare is how many batches' room is kept: one is written while another fills.
+	maxSpare = 2
 	// numberBytes is what the number of a node's record may add to it.
 	numberBytes = 20
 )
@@ -88,9 +90,10 @@ type batch struct {
 	waiter *waiter // nil: nobody
 
 	// Owned by the writer's goroutine.
-	id      string // in the log; "" until it was tried
-	message []byte // the data with the node's records in their places
-	written bool
+	id       string // in the log; "" until it was tried
+	message  []byte // the data with the node's records in their places, encoded
+	encoding string // of the message
+	written  bool
 }
 
 func (b *batch) add(p *parcel) {
@@ -103,27 +106,33 @@ func (b *batch) add(p *parcel) {
 	b.size += p.size
 }
 
-// freeze makes the message, with the numbers that follow last for the node's records, and returns the last number used.
-func (b *batch) freeze(last uint64) uint64 {
+// freeze makes the message, with the numbers that follow last for the node's records, and returns the last number used. The
+// message may lie in room.
+func (b *batch) freeze(last uint64, room []byte) uint64 {
+	message, last := b.numbered(last)
+	b.message, b.encoding = encode(room, message)
+	return last
+}
+
+// numbered returns the data with the node's records in their places.
+func (b *batch) numbered(last uint64) (message []byte, number uint64) {
 	if len(b.nodes) == 0 {
-		b.message = b.data
-		return last
+		return b.data, last
 	}
-	b.message = make([]byte, 0, b.size)
+	message = make([]byte, 0, b.size)
 	from := 0
 	for _, n := range b.nodes {
-		b.message = append(b.message, b.data[from:n.at]...)
+		message = append(message, b.data[from:n.at]...)
 		from = n.at
 		last++
 		n.record.Seq = last
-		line, err := n.record.AppendJSON(b.message)
+		line, err := n.record.AppendJSON(message)
 		if err != nil { // pack has seen that it can be written
 			continue
 		}
-		b.message = append(line, '\n')
+		message = append(line, '\n')
 	}
-	b.message = append(b.message, b.data[from:]...)
-	return last
+	return append(message, b.data[from:]...), last
 }
 
 // waiter waits until a batch is written, or cannot be.

@@ -134,6 +134,7 @@ type JetStream struct {
 	queue    []*batch // the oldest first; the last one is still open
 	writing  *batch   // taken from the queue, not written yet
 	buffered int      // bytes of both
+	spare    [][]byte // what batches that are written had: at most maxSpare
 	gap      *gap     // what does not fit is counted here until the queue is empty
 	marking  []*gap   // gaps that are being written
 	trouble  error    // why the log is away, or nil

@@ -65,7 +65,7 @@ func (j *JetStream) addLocked(p *parcel) *batch {
 		b = j.queue[n-1]
 	}
 	if b == nil || b.epoch != p.epoch || b.size+p.size > maxBatch {
-		b = &batch{epoch: p.epoch, begun: time.Now()}
+		b = &batch{epoch: p.epoch, begun: time.Now(), data: j.spareLocked()}
 		j.queue = append(j.queue, b)
 		j.kick() // the writer waits for it, or for the one before no longer
 	}
@@ -77,6 +77,17 @@ func (j *JetStream) addLocked(p *parcel) *batch {
 		j.metrics.count(kind)
 	}
 	return b
+}
+
+// spareLocked returns room that a batch had which is written. The caller holds mu.
+func (j *JetStream) spareLocked() []byte {
+	n := len(j.spare)
+	if n == 0 {
+		return nil
+	}
+	room := j.spare[n-1]
+	j.spare = j.spare[:n-1]
+	return room
 }
 
 // awaitLocked returns a waiter for b, which is then written at once. The caller holds mu.
@@ -188,6 +199,10 @@ func (j *JetStream) finish(b *batch, err error) {
 	defer j.mu.Unlock()
 	j.writing = nil
 	j.buffered -= b.size
+	if len(j.spare) < maxSpare && cap(b.data) <= 2*maxBatch {
+		j.spare = append(j.spare, b.data[:0])
+	}
+	b.data, b.message = nil, nil
 	if b.waiter != nil {
 		b.waiter.end(err)
 		b.waiter = nil

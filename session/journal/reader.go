@@ -3,10 +3,12 @@ package journal
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"iter"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/fairlead-ws/fairlead/session"
@@ -72,11 +74,14 @@ func (j *JetStream) read(ctx context.Context, epoch session.Epoch, number uint64
 	if err := j.flush(ctx); err != nil {
 		return err
 	}
-	s, err := j.js.Stream(ctx, j.stream)
-	if err != nil {
-		return j.unreadable(ctx, err)
-	}
-	end, err := lastOf(ctx, s, j.subject(epoch))
+	var s jetstream.Stream
+	var end tail
+	err := patiently(ctx, func() (err error) {
+		if s, err = j.js.Stream(ctx, j.stream); err == nil {
+			end, err = lastOf(ctx, s, j.subject(epoch))
+		}
+		return err
+	})
 	if err != nil {
 		return j.unreadable(ctx, err)
 	}
@@ -98,6 +103,25 @@ func (j *JetStream) unreadable(ctx context.Context, err error) error {
 	return fmt.Errorf("%w: %w", ErrUnavailable, explain(err))
 }
 
+// unheard reports whether err says that nobody was there to hear a question.
+func unheard(err error) bool {
+	return errors.Is(err, nats.ErrNoResponders) || errors.Is(err, jetstream.ErrNoStreamResponse)
+}
+
+// patiently asks until somebody hears: the servers of a cluster learn a moment later what was made on another one of them,
+// and while they choose a leader nobody answers. It gives up when ctx ends, or after publishTimeout.
+func patiently(ctx context.Context, ask func() error) error {
+	for end := time.Now().Add(publishTimeout); ; {
+		err := ask()
+		if !unheard(err) || time.Now().After(end) {
+			return err
+		}
+		if err := pause(ctx, fetchPause); err != nil {
+			return err
+		}
+	}
+}
+
 // search returns the sequence of a message behind which alone there is anything of the session of that number: the first
 // by which a session of that number, or of a higher one, had come. Of numbers that count up, that is a matter of halving.
 func (j *JetStream) search(ctx context.Context, s jetstream.Stream, epoch session.Epoch, n, end uint64) (uint64, error) {
@@ -107,7 +131,11 @@ func (j *JetStream) search(ctx context.Context, s jetstream.Stream, epoch sessio
 	}
 	for n > 0 && low < high {
 		middle := low + (high-low)/2
-		m, err := s.GetMsg(ctx, middle, jetstream.WithGetMsgSubject(j.subject(epoch)))
+		var m *jetstream.RawStreamMsg
+		err := patiently(ctx, func() (err error) {
+			m, err = s.GetMsg(ctx, middle, jetstream.WithGetMsgSubject(j.subject(epoch)))
+			return err
+		})
 		if err != nil {
 			return 0, err
 		}
@@ -122,9 +150,13 @@ func (j *JetStream) search(ctx context.Context, s jetstream.Stream, epoch sessio
 
 // scan gives the lines of the epoch's messages from start to end to take.
 func (j *JetStream) scan(ctx context.Context, epoch session.Epoch, start, end uint64, take func(line []byte) (bool, error)) error {
-	c, err := j.js.CreateConsumer(ctx, j.stream, jetstream.ConsumerConfig{
-		FilterSubject: j.subject(epoch), DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: start,
-		AckPolicy: jetstream.AckNonePolicy, MemoryStorage: true, Replicas: 1, InactiveThreshold: consumerLife,
+	var c jetstream.Consumer
+	err := patiently(ctx, func() (err error) {
+		c, err = j.js.CreateConsumer(ctx, j.stream, jetstream.ConsumerConfig{
+			FilterSubject: j.subject(epoch), DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: start,
+			AckPolicy: jetstream.AckNonePolicy, MemoryStorage: true, Replicas: 1, InactiveThreshold: consumerLife,
+		})
+		return err
 	})
 	if err != nil {
 		return j.unreadable(ctx, err)
@@ -134,6 +166,7 @@ func (j *JetStream) scan(ctx context.Context, epoch session.Epoch, start, end ui
 		defer cancel()
 		_ = j.js.DeleteConsumer(ctx, j.stream, c.CachedInfo().Name) // else the server does, soon
 	}()
+	heard := time.Now() // of the log, last
 	for next := uint64(1); ; {
 		fetched, err := c.FetchNoWait(fetchMessages)
 		if err != nil {
@@ -149,7 +182,11 @@ func (j *JetStream) scan(ctx context.Context, epoch session.Epoch, start, end ui
 			if meta.Sequence.Stream > end {
 				return ctx.Err()
 			}
-			more, err := lines(ctx, m.Data(), take)
+			more := false
+			data, err := decode(m.Headers(), m.Data())
+			if err == nil {
+				more, err = lines(ctx, data, take)
+			}
 			switch {
 			case err != nil && ctx.Err() == nil:
 				return fmt.Errorf("journal: message %d of %s: %w", meta.Sequence.Stream, j.stream, err)
@@ -159,7 +196,10 @@ func (j *JetStream) scan(ctx context.Context, epoch session.Epoch, start, end ui
 				return nil
 			}
 		}
-		if err := fetched.Error(); err != nil {
+		switch err := fetched.Error(); {
+		case err == nil:
+			heard = time.Now()
+		case !unheard(err) || time.Since(heard) > publishTimeout:
 			return j.unreadable(ctx, err)
 		}
 		if next == before {

@@ -186,7 +186,11 @@ func lastOf(ctx context.Context, s jetstream.Stream, subject string) (tail, erro
 	if err != nil {
 		return tail{}, err
 	}
-	return tail{m.Sequence, m.Header.Get(headerBatch), number(m.Header, headerRecords), number(m.Header, headerTop), m.Time, m.Data}, nil
+	data, err := decode(m.Header, m.Data)
+	if err != nil {
+		return tail{}, err
+	}
+	return tail{m.Sequence, m.Header.Get(headerBatch), number(m.Header, headerRecords), number(m.Header, headerTop), m.Time, data}, nil
 }
 
 // number returns the number in a header, 0 where there is none.

@@ -23,6 +23,7 @@ type writer struct {
 	numbers     map[session.Epoch]uint64 // the last number of each node's own records
 	batches     uint64                   // that were given an id
 	said        bool                     // how the stream differs from what is configured
+	room        []byte                   // for a message
 }
 
 // lane is the writer's place in one epoch's subject.
@@ -170,7 +171,10 @@ func (j *JetStream) attempt(ctx context.Context, b *batch) error {
 		b.id = j.name + "." + strconv.FormatUint(w.batches, 10)
 	}
 	if b.message == nil {
-		w.numbers[b.epoch] = b.freeze(w.numbers[b.epoch])
+		w.numbers[b.epoch] = b.freeze(w.numbers[b.epoch], w.room)
+		if b.encoding != "" {
+			w.room = b.message // which nobody needs when the next one is frozen
+		}
 	}
 	return j.publish(ctx, l, b)
 }
@@ -185,6 +189,9 @@ func (j *JetStream) publish(ctx context.Context, l *lane, b *batch) error {
 		headerTop:                           {strconv.FormatUint(b.top, 10)},
 		jetstream.ExpectedLastSubjSeqHeader: {strconv.FormatUint(l.last, 10)},
 	}}
+	if b.encoding != "" {
+		m.Header.Set(headerEncoding, b.encoding)
+	}
 	ack, err := j.js.PublishMsg(ctx, m, jetstream.WithRetryAttempts(0))
 	if err != nil {
 		return failure(err)
@@ -307,7 +314,7 @@ func (j *JetStream) insert(ctx context.Context, records ...session.Record) error
 	}
 	w.batches++
 	b.id = j.name + "." + strconv.FormatUint(w.batches, 10)
-	w.numbers[b.epoch] = b.freeze(w.numbers[b.epoch])
+	w.numbers[b.epoch] = b.freeze(w.numbers[b.epoch], nil) // the room may be taken
 	if err := j.publish(ctx, l, b); err != nil {
 		return err
 	}
