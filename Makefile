@@ -20,6 +20,7 @@ test: vet lint unit ## vet, lint, and all tests but e2e, with the race detector
 
 vet: ## go vet, the end-to-end tests included
 	$(GO) vet -tags e2e ./...
+	$(GO) vet -tags otel ./cmd/fairlead
 	$(GO) -C tools vet ./...
 
 lint: ## golangci-lint, as pinned in tools/go.mod (the first run builds it: some minutes)
@@ -29,6 +30,7 @@ lint: ## golangci-lint, as pinned in tools/go.mod (the first run builds it: some
 unit: ## the tests alone
 	$(if $(RACE),,@echo "make: no C compiler, so no race detector: install gcc to have it")
 	$(GO) test $(RACE) -shuffle=on ./...
+	$(GO) test $(RACE) -tags otel -run='Traces|OpenTelemetry' ./cmd/fairlead
 	$(GO) -C tools test ./...
 
 e2e: ## end to end: real processes, NATS, PostgreSQL, HAProxy, nginx, an image (.ci/run installs them)

@@ -34,10 +34,20 @@ type Config struct {
 	Keys []Key
 	// Loopback says that Serve listens on an address of loopback.
 	Loopback bool
+	// Tracer is told of requests under /api/v1. Nil: nobody traces them.
+	Tracer Tracer
 	// Logger takes changes of readiness, errors of connections, and who disconnected whom. Nil logs nothing.
 	Logger *slog.Logger
 	// Registerer gets the metrics of the Backend's paths. Nil: nobody.
 	Registerer prometheus.Registerer
+}
+
+// Tracer is told of requests under /api/v1, for distributed tracing. Many goroutines call it at once, and it must not block.
+type Tracer interface {
+	// BeginRequest begins the span of a request that was let in; its header may name the span that it is inside of. It
+	// returns a context with the span, and what ends it: with whether a fault on this side is to blame, and what is known
+	// by then. The name is the endpoint's, such as "GET /api/v1/sessions/{id}": never what stands in the path or query.
+	BeginRequest(r *http.Request, name string, start time.Time) (context.Context, func(failed bool, attrs ...slog.Attr))
 }
 
 // API is the internal HTTP port. It is safe for concurrent use.
@@ -49,6 +59,7 @@ type API struct {
 	interval    time.Duration
 	patience    time.Duration // with requests that are in work when Serve is to stop
 	loopback    bool
+	tracer      Tracer // nil: none
 	logger      *slog.Logger
 	metrics     *metrics // nil without a backend
 	idempotency *idempotency
@@ -71,7 +82,7 @@ func New(c Config) (*API, error) {
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
-	a := &API{interval: c.Interval, patience: stopTimeout, loopback: c.Loopback, logger: c.Logger}
+	a := &API{interval: c.Interval, patience: stopTimeout, loopback: c.Loopback, tracer: c.Tracer, logger: c.Logger}
 	names := make(map[string]bool)
 	for i, check := range c.Ready {
 		switch {

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"log/slog"
 	"maps"
 	"mime"
 	"net/http"
@@ -104,7 +105,16 @@ func (a *API) endpoint(pattern string, e endpoint) http.Handler {
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		start, status := time.Now(), http.StatusOK
-		ctx, cancel := context.WithTimeout(r.Context(), requestTimeout)
+		ctx := r.Context()
+		if a.tracer != nil {
+			var end func(bool, ...slog.Attr)
+			ctx, end = a.tracer.BeginRequest(r, pattern, start)
+			defer func() {
+				end(status >= http.StatusInternalServerError, slog.String("http.route", pattern[strings.IndexByte(pattern, ' ')+1:]),
+					slog.String("http.request.method", r.Method), slog.Int("http.response.status_code", status))
+			}()
+		}
+		ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 		defer cancel()
 		answer, err := a.call(w, r.WithContext(ctx), slots, e)
 		if err != nil {

@@ -65,6 +65,7 @@ type Config struct {
 	HandshakeTimeout time.Duration // for all of one handshake; 0: 5 s
 	HeadBytes        int           // of a request's head, from 1 KiB to 1 MiB; 0: 16 KiB
 
+	Tracer     Tracer                // nil: nobody traces handshakes
 	Logger     *slog.Logger          // nil: slog.Default()
 	Registerer prometheus.Registerer // nil: the metrics are not registered
 }
@@ -86,6 +87,7 @@ type Gateway struct {
 	tls       *tls.Config // nil: plain TCP
 	compress  bool        // agree on permessage-deflate
 	timeout   time.Duration
+	tracer    Tracer // nil: none
 	logger    *slog.Logger
 	metrics   *metrics
 	rates     *rates
@@ -136,6 +138,7 @@ func New(cfg Config) (*Gateway, error) {
 		tls:       tlsConfig,
 		compress:  cfg.Compression,
 		timeout:   cmp.Or(cfg.HandshakeTimeout, defaultHandshakeTimeout),
+		tracer:    cfg.Tracer,
 		logger:    logger,
 		rates:     newRates(),
 		heads:     make(chan struct{}, cmp.Or(cfg.Heads, 4*n)),

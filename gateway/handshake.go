@@ -36,6 +36,8 @@ type handshake struct {
 	match   match
 	answer  []byte // scratch
 
+	endTrace func(failed bool, attrs ...slog.Attr) // nil: nobody traces
+
 	counted  bool // as an attempt of its address
 	parsed   bool // the head is complete and well-formed
 	entered  bool // it has a place among the handshakes that go on
@@ -56,7 +58,7 @@ func (s *serving) handshake(ctx context.Context, conn net.Conn) {
 	h := g.handshakes.Get().(*handshake)
 	h.conn, h.start = conn, time.Now()
 
-	err := h.open(ctx, s, h.start.Add(g.timeout))
+	err := h.open(h.beginTrace(ctx), s, h.start.Add(g.timeout))
 
 	if h.head.end > 0 {
 		g.metrics.seconds.Observe(time.Since(h.start).Seconds())
@@ -64,6 +66,7 @@ func (s *serving) handshake(ctx context.Context, conn net.Conn) {
 	if err == nil {
 		h.release()
 		g.metrics.handshakes[reasonOK].Inc()
+		h.trace(reasonOK, 101)
 	} else {
 		h.refuse(ctx, err)
 	}
@@ -184,7 +187,7 @@ func (h *handshake) identify(ctx context.Context) (*session.Identity, error) {
 	if route.Chain == nil {
 		return session.Anonymous(), nil
 	}
-	id, err := route.Chain.Authenticate(ctx, &h.request)
+	id, err := h.authenticate(ctx)
 	switch {
 	case err == nil:
 		return id, nil
@@ -202,7 +205,7 @@ func (h *handshake) authorize(ctx context.Context, id *session.Identity) ([]sess
 		return groups, err
 	}
 	for _, g := range groups {
-		if err := h.match.route.Authorizer.Authorize(ctx, id, g, h.match.paramsFor(g)); err != nil {
+		if err := h.permit(ctx, id, g); err != nil {
 			return nil, undecided(err)
 		}
 	}
@@ -227,6 +230,7 @@ func (h *handshake) refuse(ctx context.Context, err error) {
 	g := h.gateway
 	r := h.judge(ctx, err)
 	g.metrics.handshakes[r.reason].Inc()
+	h.trace(r.reason, r.status)
 	if !h.answerable(&r) {
 		h.release()
 		h.conn.Close()
@@ -321,7 +325,7 @@ func (h *handshake) reset() {
 	}
 	h.request.Reset()
 	h.match.reset()
-	h.conn, h.secure, h.upgrade = nil, nil, upgrade{}
+	h.conn, h.secure, h.upgrade, h.endTrace = nil, nil, upgrade{}, nil
 	h.counted, h.parsed, h.entered, h.released, h.opening, h.crowded = false, false, false, false, false, false
 }
 
@@ -341,8 +345,7 @@ func remoteAddr(conn net.Conn) netip.AddrPort {
 // logRefusal logs what a stranger did wrong for who debugs, and what went wrong here for who is on call, a line a second.
 func (g *Gateway) logRefusal(ctx context.Context, r *refusal, err error, route string, remote netip.Addr) {
 	level := slog.LevelDebug
-	switch r.reason {
-	case reasonInternal, reasonPanic, reasonUnavailable, reasonVerifierUnavailable, reasonAuthorizerUnavailable:
+	if r.reason.fault() {
 		level = slog.LevelError
 	}
 	if !g.logger.Enabled(ctx, level) {

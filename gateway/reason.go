@@ -61,6 +61,15 @@ const (
 // String returns the word.
 func (r reason) String() string { return answers[r].name }
 
+// fault reports whether something went wrong here, and who is on call wants to know.
+func (r reason) fault() bool {
+	switch r {
+	case reasonInternal, reasonPanic, reasonUnavailable, reasonVerifierUnavailable, reasonAuthorizerUnavailable:
+		return true
+	}
+	return false
+}
+
 // answer is what a client is told for a reason.
 type answer struct {
 	name   string

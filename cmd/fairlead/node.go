@@ -54,6 +54,7 @@ type node struct {
 	registry *prometheus.Registry
 	name     string
 	epoch    session.Epoch
+	tracer   tracer // nil: nobody traces
 
 	public, internal net.Listener
 
@@ -93,6 +94,9 @@ func newNode(ctx context.Context, l *config.Loaded, logger *slog.Logger) (_ *nod
 		}
 	}
 	if n.epoch, err = session.NewEpoch(time.Now(), rand.Reader); err != nil {
+		return nil, err
+	}
+	if err = n.startTracing(ctx); err != nil {
 		return nil, err
 	}
 	if n.parts, err = assemble(ctx, l, n.registry); err != nil {
@@ -188,7 +192,7 @@ func (n *node) startRoutes() error {
 		TrustedProxies: n.parts.proxies, ProxyProtocol: n.config.Listen.ProxyProtocol,
 		Routes: n.parts.routes, Actors: n.actors, Journal: n.journal, Epoch: n.epoch, Limits: gatewayLimits(c),
 		Handshakes: c.Handshakes, Heads: heads(c, files), HandshakeTimeout: c.HandshakeTimeout, HeadBytes: c.HeadBytes,
-		Logger: n.logger, Registerer: n.registry,
+		Tracer: n.tracer, Logger: n.logger, Registerer: n.registry,
 	})
 	if err != nil {
 		return err

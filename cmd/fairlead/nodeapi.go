@@ -68,7 +68,7 @@ func (n *node) startAPI() (err error) {
 		Backend: &api.Backend{
 			Self: n.self, Publisher: n.bus, Sessions: n.actors, Groups: n.bus, Journal: n.journal, Cluster: n.peers,
 		},
-		Keys: n.parts.apiKeys, Loopback: loopback, Logger: n.logger, Registerer: n.registry,
+		Keys: n.parts.apiKeys, Loopback: loopback, Tracer: n.tracer, Logger: n.logger, Registerer: n.registry,
 	})
 	if err != nil {
 		return err

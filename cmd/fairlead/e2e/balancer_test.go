@@ -3,8 +3,10 @@
 package e2e
 
 import (
+	"context"
 	"fmt"
 	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -168,6 +170,9 @@ func testBalancer(t *testing.T, p *proxy, nodes []*node) {
 		}
 	}
 
+	// The client's address is the balancer's word, not the client's.
+	wantRemote(t, p.addr, nodes, "X-Forwarded-For: 10.9.9.9", "Forwarded: for=10.8.8.8")
+
 	// What nobody says anything on, but for the node's pings, outlives the balancer's patience of three seconds.
 	select {
 	case <-time.After(7 * time.Second):
@@ -210,5 +215,61 @@ func testBalancer(t *testing.T, p *proxy, nodes []*node) {
 	log := p.log()
 	if !strings.Contains(log, "/ws/app_1") || strings.Contains(log, good) || strings.Contains(log, "token=") {
 		t.Errorf("the balancer's log has no path, or a token:\n%s", log)
+	}
+}
+
+// wantRemote fails the test unless the nodes take a client behind the balancer for who it is, whatever it says.
+func wantRemote(t *testing.T, addr string, nodes []*node, header ...string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	defer cancel()
+	from := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 7, 7, 7)}}
+	_, _, err := handshake(ctx, from, addr, "/ws/app_1?token=rejected", header...)
+	wantStatus(t, err, http.StatusUnauthorized)
+	eventually(t, 5*time.Second, func() error {
+		log := nodes[0].logged() + nodes[1].logged()
+		if !strings.Contains(log, `"remote":"127.7.7.0/24"`) || strings.Contains(log, "10.9.9") || strings.Contains(log, "10.8.8") {
+			return fmt.Errorf("no line of a refused client names 127.7.7.0")
+		}
+		return nil
+	})
+}
+
+// TestProxyProtocol runs HAProxy as one that passes bytes on, and says in a PROXY header who the client is.
+func TestProxyProtocol(t *testing.T) {
+	nodes := startBalanced(t, "proxy_protocol = true\n")
+	const addr = "127.0.0.45:8443"
+	p := startProcess(t, "haproxy", exec.Command("haproxy", "-db", "-f", adapted(t, "deploy/haproxy/proxy-protocol.cfg",
+		"0.0.0.0:", "127.0.0.45:", "maxconn 100000", "maxconn 1000", "fairlead-1:", balancedNodes[0]+":", "fairlead-2:", balancedNodes[1]+":")))
+	var clients []*client
+	eventually(t, 10*time.Second, func() error {
+		if err := p.running(); err != nil {
+			t.Fatalf("%v\n%s", err, p.logged())
+		}
+		c, err := tryDial(t, addr, "/ws/app_1?token="+token(t, "1"))
+		if err == nil {
+			clients = append(clients, c)
+		}
+		return err
+	})
+	for range 3 {
+		clients = append(clients, dial(t, addr, "/ws/app_1?token="+token(t, "1")))
+	}
+	meet(t, 5*time.Second, clients...)
+	for _, n := range nodes {
+		if got := n.accepted(t); got != 2 {
+			t.Errorf("the node at %s has %d of four connections, want 2", n.public, got)
+		}
+	}
+	wantRemote(t, addr, nodes)
+
+	// Whoever comes by another way has no such header, and must not have one.
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	defer cancel()
+	conn, _, err := handshake(ctx, net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 8, 8, 8)}}, nodes[0].public, "/ws/app_1?token="+token(t, "1"))
+	if err != nil {
+		t.Errorf("a client that comes by itself: %v", err)
+	} else {
+		conn.Close()
 	}
 }
