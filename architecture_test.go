@@ -19,7 +19,7 @@ const module = "github.com/fairlead-ws/fairlead"
 var floors = map[string]int{
 	"session":         0,
 	"metrics":         0,
-	"limit":           0,
+	"actor/limit":     0,
 	"authn":           1,
 	"bus":             1,
 	"session/journal": 1,

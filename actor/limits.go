@@ -6,7 +6,7 @@ import (
 	"net/netip"
 	"time"
 
-	"github.com/fairlead-ws/fairlead/limit"
+	"github.com/fairlead-ws/fairlead/actor/limit"
 )
 
 // Limits bounds what clients can cost a node. Those of connections are met by [System.Open], which refuses; a connection

@@ -6,7 +6,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
-	"github.com/fairlead-ws/fairlead/limit"
+	"github.com/fairlead-ws/fairlead/actor/limit"
 )
 
 // slowReason is why a client that does not read was cut off.

@@ -8,7 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/fairlead-ws/fairlead/limit"
+	"github.com/fairlead-ws/fairlead/actor/limit"
 )
 
 // Limits bounds what comes in in a second. What connections cost that are in is package actor's to bound.

@@ -5,7 +5,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
-	"github.com/fairlead-ws/fairlead/limit"
+	"github.com/fairlead-ws/fairlead/actor/limit"
 )
 
 // metrics are what the gateway counts. They are fixed after newMetrics; all may be used by many goroutines.
