@@ -110,6 +110,8 @@ func TestJournalStays(t *testing.T) {
 	c.send("x")
 	c.want("x")
 	id := session.ID{Epoch: first.epoch(t), Number: 1}
+	first.stop()
+	c.wantClosed(1012)
 	if err := first.end(); err != nil {
 		t.Fatal(err)
 	}

@@ -86,7 +86,7 @@ func churn(t *testing.T, addr string, n int) {
 
 // TestChurn: 10,000 connections that came and went leave nothing behind.
 func TestChurn(t *testing.T) {
-	n := startNode(t, jwtRoutes)
+	n := startNode(t, jwtRoutes+"[nats]\nstore_bytes = 4194304\n")
 	stays := dial(t, n.public, "/ws/app_1?token="+token(t, "stays"))
 	idle := func() error {
 		if got := n.metric(t, "fairlead_connections"); got != 1 {
@@ -94,7 +94,7 @@ func TestChurn(t *testing.T) {
 		}
 		return nil
 	}
-	// The pools and the journal, which is bounded, fill first: two records a connection.
+	// The pools and the journal, which is in memory and bounded, fill first: two records a connection, of 300 bytes each.
 	churn(t, n.public, 8_000)
 	eventually(t, 10*time.Second, idle)
 	goroutines, files, memory := n.metric(t, "go_goroutines"), n.metric(t, "process_open_fds"), n.resident(t)
