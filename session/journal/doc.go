@@ -14,8 +14,9 @@
 // # The log
 //
 // A stream of JetStream, FL_<cluster>_journal, has a subject for each epoch, fl.<cluster>.j.<epoch>, with one writer, so that
-// its order is total. A message is a batch: records in their JSON form, each on a line. The records of all who append
-// within some milliseconds share one (group commit), so that a record costs a few microseconds and a connection nothing.
+// its order is total. A message is a batch: records in their JSON form, each on a line, the whole compressed where it is of
+// some size (S2, said by a header). The records of all who append within some milliseconds share one (group commit), so that
+// a record costs a few microseconds and a connection nothing.
 //
 // One message is on its way at a time, with the sequence that the subject's last message must have. If the answer does
 // not come, the last message says by its header whether it was written. So no record is there twice or out of order,

@@ -77,7 +77,9 @@ func (j *JetStream) write(ctx context.Context) {
 		case <-j.turned:
 			j.look(ctx)
 		case <-check.C:
-			j.look(ctx)
+			if l := j.writer.lanes[j.config.Epoch]; l == nil || !j.writer.sure || time.Since(l.spoke) > checkInterval {
+				j.look(ctx) // else the log has just answered
+			}
 			j.live()
 		}
 	}
