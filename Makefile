@@ -31,7 +31,7 @@ unit: ## the tests alone
 	$(if $(RACE),,@echo "make: no C compiler, so no race detector: install gcc to have it")
 	$(GO) test $(RACE) -shuffle=on ./...
 	$(GO) test $(RACE) -tags otel -run='Traces|OpenTelemetry' ./cmd/fairlead
-	$(GO) -C tools test ./...
+	$(GO) -C tools test -count=1 ./... # they read files beside their module, of which the cache does not know
 
 e2e: ## end to end: real processes, NATS, PostgreSQL, HAProxy, nginx, an image (.ci/run installs them)
 	$(GO) test -tags e2e -count=1 -timeout=20m -v ./cmd/fairlead/e2e

@@ -76,6 +76,21 @@ func TestStack(t *testing.T) {
 			t.Errorf("the node at %s has %v of the four connections: want one or two", n.public, got)
 		}
 	}
+	together := func() {
+		t.Helper()
+		for _, n := range nodes {
+			eventually(t, 20*time.Second, func() error {
+				if err := n.ready(); err != nil {
+					return err
+				}
+				if log, others := n.metric(t, "fairlead_journal_connected"), n.metric(t, "fairlead_peers"); log != 1 || others != 2 {
+					return fmt.Errorf("the node at %s: its journal is connected: %v, it knows %v other nodes", n.public, log, others)
+				}
+				return nil
+			})
+		}
+	}
+	together()
 	for target, status := range map[string]int{
 		"/ws/app_5678?token=" + key: http.StatusForbidden, "/ws/app_1234?token=no-such": http.StatusUnauthorized,
 		"/feed/other?token=" + granted: http.StatusForbidden, "/elsewhere": http.StatusNotFound,
@@ -96,9 +111,7 @@ func TestStack(t *testing.T) {
 	<-servers[0].done
 	forget(clients...)
 	meet(t, 20*time.Second, clients...)
-	for _, n := range nodes {
-		eventually(t, 10*time.Second, n.ready)
-	}
+	together()
 }
 
 // stackUser makes a user who may join app_1234, with the command of docs/deploy.md, and returns the token that it prints.
