@@ -46,12 +46,16 @@ func TestStack(t *testing.T) {
 	dsn := strings.Replace(postgresDSN, "django@", "fairlead:"+secret+"@", 1)
 	config := adapted(t, "deploy/fairlead.toml", "nats-1:", stackNATS[0]+":", "nats-2:", stackNATS[1]+":", "nats-3:", stackNATS[2]+":",
 		"172.30.5.10/32", "127.0.0.1/32") // from where HAProxy connects here
+	env := func(host string) []string {
+		return []string{
+			"FAIRLEAD_LISTEN_PUBLIC=" + host + ":8000", "FAIRLEAD_LISTEN_INTERNAL=" + host + ":9000", "FAIRLEAD_API_KEYS_FILE=" + keys,
+			"FAIRLEAD_NATS_PASSWORD=" + secret, "FAIRLEAD_VERIFIER_JWT_SECRET=" + secret, "FAIRLEAD_VERIFIER_DRF_DSN=" + dsn,
+			"FAIRLEAD_AUTHORIZER_MEMBER_DSN=" + dsn,
+		}
+	}
 	var nodes []*node
 	for _, host := range stackNodes {
-		nodes = append(nodes, startNodeFile(t, config,
-			"FAIRLEAD_LISTEN_PUBLIC="+host+":8000", "FAIRLEAD_LISTEN_INTERNAL="+host+":9000", "FAIRLEAD_API_KEYS_FILE="+keys,
-			"FAIRLEAD_NATS_PASSWORD="+secret, "FAIRLEAD_VERIFIER_JWT_SECRET="+secret, "FAIRLEAD_VERIFIER_DRF_DSN="+dsn,
-			"FAIRLEAD_AUTHORIZER_MEMBER_DSN="+dsn))
+		nodes = append(nodes, startNodeFile(t, config, env(host)...))
 	}
 	proxy := stackBalancer + ":8000"
 	startHAProxy(t, "deploy/haproxy/haproxy.cfg", stackBalancer,
@@ -99,6 +103,8 @@ func TestStack(t *testing.T) {
 		wantStatus(t, err, status)
 	}
 
+	wantDoctor(t, config, env(stackNodes[0]))
+
 	status, body, err := fetch("http://" + stackBalancer + ":8404/metrics")
 	if err != nil || status != http.StatusOK || !strings.Contains(body, `haproxy_server_status{proxy="fairlead",server="fairlead-3",state="UP"} 1`) {
 		t.Errorf("the balancer's metrics: %d, %v", status, err)
@@ -112,6 +118,19 @@ func TestStack(t *testing.T) {
 	forget(clients...)
 	meet(t, 20*time.Second, clients...)
 	together()
+}
+
+// wantDoctor fails the test unless `fairlead doctor` finds what the node needs; about the machine it may say what it likes.
+func wantDoctor(t *testing.T, config string, env []string) {
+	t.Helper()
+	doctor := exec.Command(programs.fairlead, "doctor", "--config", config)
+	doctor.Env = append(os.Environ(), env...)
+	out, err := doctor.CombinedOutput()
+	for _, what := range []string{"configuration", "verifier drf", "authorizer member", "NATS", "JetStream", "API keys", "node"} {
+		if !strings.Contains(string(out), "ok    "+what+": ") {
+			t.Errorf("fairlead doctor does not find %s well: %v\n%s", what, err, out)
+		}
+	}
 }
 
 // stackUser makes a user who may join app_1234, with the command of docs/deploy.md, and returns the token that it prints.
