@@ -135,6 +135,10 @@ func (c *claims) date(t *jwt.NumericDate, name string) (*jwt.NumericDate, error)
 	if !ok {
 		return nil, nil //nolint:nilnil // as jwt.Claims wants it: the claim is absent
 	}
+	if sec, ok := wholeSeconds(raw); ok {
+		t.Time = time.Unix(sec, 0).UTC()
+		return t, nil
+	}
 	f, err := strconv.ParseFloat(string(raw), 64)
 	switch {
 	case err != nil: // JSON was checked before, so it is a string, null or something with parts
@@ -147,6 +151,21 @@ func (c *claims) date(t *jwt.NumericDate, name string) (*jwt.NumericDate, error)
 	sec, frac := math.Modf(f)
 	t.Time = time.Unix(int64(sec), int64(frac*1e9)).UTC()
 	return t, nil
+}
+
+// wholeSeconds reads a number of at most eleven digits, which is in range whatever it is. Nearly every date is one, and
+// [strconv.ParseFloat] has a frame of a kilobyte, for which the stack of a handshake would have to grow.
+func wholeSeconds(raw []byte) (sec int64, ok bool) {
+	if len(raw) > 11 {
+		return 0, false
+	}
+	for _, b := range raw {
+		if b < '0' || b > '9' {
+			return 0, false
+		}
+		sec = 10*sec + int64(b-'0')
+	}
+	return sec, len(raw) > 0
 }
 
 // maxText bounds the texts of a token that an identity keeps, in bytes.

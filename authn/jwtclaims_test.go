@@ -2,6 +2,7 @@ package authn
 
 import (
 	"encoding/json"
+	"strconv"
 	"testing"
 	"unicode/utf8"
 )
@@ -37,4 +38,20 @@ func FuzzClaims(f *testing.F) {
 			}
 		}
 	})
+}
+
+// The short way to read a date says what the long one says, or leaves it to that.
+func TestWholeSeconds(t *testing.T) {
+	for raw, want := range map[string]int64{"0": 0, "7": 7, "1764030000": 1764030000, "99999999999": 99999999999} {
+		got, ok := wholeSeconds([]byte(raw))
+		long, err := strconv.ParseFloat(raw, 64)
+		if !ok || got != want || err != nil || float64(got) != long || long > maxYear9999 {
+			t.Errorf("%s is %d, %v; in the long way %v, %v", raw, got, ok, long, err)
+		}
+	}
+	for _, raw := range []string{"", "-1", "1.5", "1e3", `"1"`, "null", "100000000000", "12345678901234567890"} {
+		if got, ok := wholeSeconds([]byte(raw)); ok {
+			t.Errorf("%s is %d", raw, got)
+		}
+	}
 }
