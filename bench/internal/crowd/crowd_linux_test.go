@@ -224,11 +224,20 @@ func TestLeaving(t *testing.T) {
 	for _, how := range []Leaving{Frame, Fin, Reset, Mixed} {
 		o := opening(s, 30)
 		o.Leaving = how // at once, each
+		if how == Reset {
+			limit, err := proc.RaiseFileLimit()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if limit <= 20_000 { // more than there can be files, but not at once
+				o.Connections = limit + 1
+			}
+		}
 		got, err := c.Open(o)
-		if err != nil || got.Open != 30 || got.Failed != 0 {
+		if err != nil || got.Open != o.Connections || got.Failed != 0 {
 			t.Errorf("cycle by %s: %+v, %v", how, got, err)
 		}
-		o.Leaving = Stay
+		o.Leaving, o.Connections = Stay, 30
 		mustOpen(t, c, o)
 		n, err := c.Close(Close{Leaving: how, Timeout: 10 * time.Second})
 		if err != nil || n.Open != 0 || n.Lost != 0 {

@@ -43,7 +43,11 @@ func (c *Crowd) beginOpen(o Open) (job, error) {
 	if err != nil {
 		return nil, err
 	}
-	if want := c.counts.Open + o.Connections; want > limit-spareFiles {
+	want := c.counts.Open + o.Connections
+	if o.Leaving != Stay { // they are there for a moment
+		want = c.counts.Open + min(o.Connections, o.Window)
+	}
+	if want > limit-spareFiles {
 		return nil, fmt.Errorf("%d connections: this process may have %d open files", want, limit)
 	}
 	if o.Window < 1 || o.Connections < 0 || o.Timeout <= 0 {
