@@ -36,7 +36,7 @@ unit: ## the tests alone
 e2e: ## end to end: real processes, NATS, PostgreSQL, HAProxy, nginx, an image (.ci/run installs them)
 	$(GO) test -tags e2e -count=1 -timeout=20m -v ./cmd/fairlead/e2e
 
-bench: ## what a server costs, measured from outside: about four minutes, and a quiet machine
+bench: ## what a server costs, measured from outside: a quarter of an hour, and a quiet machine
 	$(GO) run ./bench all
 
 microbench: ## the Go benchmarks of the packages
