@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"net"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -114,4 +115,33 @@ func TestNATSAddress(t *testing.T) {
 			t.Errorf("natsAddress with listen %q is %q, want %q", listen, got, want)
 		}
 	}
+}
+
+// publishOutside publishes a text to a group, as any program that has github.com/nats-io/nats.go can.
+func publishOutside(url, group, text string) error {
+	nc, err := nats.Connect(url)
+	if err != nil {
+		return err
+	}
+	defer nc.Close()
+	if err := nc.Publish("fl.fairlead.g."+strings.ReplaceAll(group, ".", "~"), []byte(text)); err != nil {
+		return err
+	}
+	return nc.Flush() // Publish only queues it: without this, a program that ends at once says nothing
+}
+
+// TestPublishOutside: the function that docs/publish.md shows has published when it returns.
+func TestPublishOutside(t *testing.T) {
+	s := startServe(t, nil, "--dev", "--nats-listen", "127.0.0.1:0")
+	eventually(t, has(s.stdout, "Ctrl-C stops."))
+	url := regexp.MustCompile(`publish --nats-url '?([^' ]+)'? `).FindStringSubmatch(s.stdout.String())
+	token := regexp.MustCompile(`\?token=([^']+)`).FindStringSubmatch(s.stdout.String())
+	if url == nil || token == nil {
+		t.Fatalf("the guide is %s", s.stdout)
+	}
+	member := greeted(t, "ws://"+s.public+"/ws/room.7?token="+token[1])
+	if err := publishOutside(url[1], "room.7", "hello"); err != nil {
+		t.Fatal(err)
+	}
+	member.want("hello")
 }
