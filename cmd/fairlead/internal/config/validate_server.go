@@ -69,9 +69,14 @@ func (l *Loaded) checkRanges(ranges []intRange) {
 	}
 }
 
+// minStoreBytes is some batches of the journal: in less it would be away for ever.
+const minStoreBytes = 1 << 20
+
 func (l *Loaded) checkNATS() {
 	n := l.NATS
-	l.checkNotNegative("nats.store_bytes", int64(n.StoreBytes))
+	if n.StoreBytes != 0 && n.StoreBytes < minStoreBytes {
+		l.add("nats.store_bytes", "is %d; want 0 for the default, or at least %d", n.StoreBytes, minStoreBytes)
+	}
 	if n.URL == "" {
 		for key, value := range map[string]string{
 			"nats.creds": n.Creds, "nats.user": n.User, "nats.password": n.Password, "nats.tls_ca": n.TLSCA,

@@ -108,6 +108,10 @@ func TestErrors(t *testing.T) {
 				"FILE:8: journal.buffer_bytes: is 1; want at least 65536",
 			},
 		},
+		"no room": {
+			"[nats]\nstore_bytes = 1048575",
+			[]string{"FILE:2: nats.store_bytes: is 1048575; want 0 for the default, or at least 1048576"},
+		},
 		"journal alone": {
 			"[journal]\nreplicas = 3",
 			[]string{"FILE:2: journal.replicas: is 3, and the embedded NATS server is one; want nats.url with a cluster, or 1"},
