@@ -165,6 +165,23 @@ func TestSetLimits(t *testing.T) {
 	c.wantClose(CloseRateLimited)
 }
 
+// Who was let send a lot by the limits before is not closed for it by new ones.
+func TestSetLimitsAfterABurst(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := newNode(t, Config{Limits: Limits{MessagesPerSecond: 1, MessageBurst: 60}, PingInterval: time.Hour})
+		c := n.connectPipe(Birth{Handler: Echo})
+		for range 60 {
+			c.send(text, "before")
+			c.want(text, "before")
+		}
+		if err := n.SetLimits(Limits{MessagesPerSecond: 100}); err != nil {
+			t.Fatal(err)
+		}
+		c.send(text, "after")
+		c.want(text, "after")
+	})
+}
+
 // someone is a birth of who has that subject, "" being nobody, from that address.
 func someone(subject, address string) Birth {
 	b := Birth{Identity: session.Anonymous(), Handler: Ignore, Response: []byte(response), Remote: netip.MustParseAddr(address)}

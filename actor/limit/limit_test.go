@@ -240,3 +240,35 @@ func BenchmarkTable(b *testing.B) {
 		tab.Take(address(int(now/1000)&0xffff), now)
 	}
 }
+
+// What a bucket lacks by a rate that is over keeps nobody out: it may have been a minute's worth, and the new rate knows of a
+// quarter of a second.
+func TestRateChanges(t *testing.T) {
+	slow, fast := Of(1, 60, 1), Of(100, 0, 1)
+	var full int64
+	for range 60 {
+		if !slow.Take(&full, second, 1) {
+			t.Fatal("refused within the burst")
+		}
+	}
+	got := 0
+	for fast.Take(&full, second, 1) {
+		got++
+	}
+	if got != 25 {
+		t.Errorf("%d at once by the new rate, want 25", got)
+	}
+}
+
+// Who looks at the clock and is overtaken before the table counts does not fill the bucket by that.
+func TestTableIsOvertaken(t *testing.T) {
+	table, a := NewTable(Of(4, 4, 1)), netip.MustParseAddr("192.0.2.1")
+	for range 4 {
+		if !table.Take(a, second) {
+			t.Fatal("refused within the burst")
+		}
+	}
+	if table.Take(a, second-1) {
+		t.Error("a look at the clock from before gave another burst")
+	}
+}

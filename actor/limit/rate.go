@@ -45,12 +45,17 @@ func (r Rate) time(n int) int64 {
 }
 
 // Take takes n, which is not negative, at now from the bucket, which is the time when it will be full again: 0 is a full
-// one. It reports false, and takes nothing, when there is not enough in it.
+// one. It reports false, and takes nothing, when there is not enough in it. What a bucket lacks by another rate, and cannot
+// by this one, it lacks no more: now, which must not go back, then finds it full.
 func (r Rate) Take(full *int64, now int64, n int) bool {
 	if r.perSecond == 0 {
 		return true
 	}
-	at := max(*full, now) + r.time(n)
+	from := *full
+	if from < now || from-now > r.tolerance {
+		from = now
+	}
+	at := from + r.time(n)
 	if at-now > r.tolerance {
 		return false
 	}

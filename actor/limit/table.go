@@ -59,7 +59,7 @@ func (t *Table) Take(a netip.Addr, now int64) bool {
 	if !t.rate.Limited() || !a.IsValid() {
 		return true
 	}
-	a = Network(a)
+	a, now = Network(a), max(now, t.last) // others may have come in between
 	if t.now == nil || now-t.since > t.keep() {
 		t.turn(now)
 	}
