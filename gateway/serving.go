@@ -26,7 +26,7 @@ func newServing(g *Gateway) *serving { return &serving{gateway: g} }
 
 // readHead reads h's head. The error is that of head.read, errDraining when stop interrupted it, or errCrowded when another
 // connection took its place.
-func (s *serving) readHead(h *handshake, at time.Time) error {
+func (s *serving) readHead(h *handshake, at time.Time) (err error) {
 	s.mu.Lock()
 	if s.stopping {
 		s.mu.Unlock()
@@ -35,21 +35,20 @@ func (s *serving) readHead(h *handshake, at time.Time) error {
 	s.appendLocked(h)
 	s.mu.Unlock()
 	s.gateway.reading.Add(1)
-
-	err := h.receive(at)
-
-	s.gateway.reading.Add(-1)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.removeLocked(h)
-	h.adopt() // under mu, since stop looks at conn
-	switch {
-	case s.stopping:
-		return errDraining
-	case err != nil && h.crowded:
-		return errCrowded
-	}
-	return err
+	defer func() { // also when something that TLS asks for a certificate panics
+		s.gateway.reading.Add(-1)
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.removeLocked(h)
+		h.adopt() // under mu, since stop looks at conn
+		switch {
+		case s.stopping:
+			err = errDraining
+		case err != nil && h.crowded:
+			err = errCrowded
+		}
+	}()
+	return h.receive(at)
 }
 
 // appendLocked makes h the newest of those that are being read.

@@ -178,3 +178,21 @@ func TestTLSAttempts(t *testing.T) {
 		return true
 	})
 }
+
+// Whoever is asked for a certificate and panics takes no place, and no head is waited for any more.
+func TestTLSPanics(t *testing.T) {
+	s := serve(t, Config{Routes: echoRoute, Heads: 2, TLS: &tls.Config{
+		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { panic("no certificate") },
+	}}, nil)
+	const clients = 5
+	for i := range clients {
+		if err := tls.Client(s.dial(t), &tls.Config{InsecureSkipVerify: true}).Handshake(); err == nil {
+			t.Fatal("there is a handshake without a certificate")
+		}
+		waitFor(t, "the panic", func() bool { return s.count(reasonPanic) == i+1 })
+	}
+	waitFor(t, "the places", func() bool { return len(s.heads) == 0 })
+	if n := s.reading.Load(); n != 0 {
+		t.Errorf("%d heads are being read, want none", n)
+	}
+}
