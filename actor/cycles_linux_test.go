@@ -30,8 +30,9 @@ func measure(t *testing.T) resources {
 	return resources{runtime.NumGoroutine(), len(files), m.HeapInuse + m.StackInuse}
 }
 
-// Ten thousand connections come and go, each in one of six ways. Goroutines, descriptors and memory are where they were.
-func TestCycles(t *testing.T) { onAllWirings(t, testCycles) }
+// Ten thousand connections come and go, each in one of six ways. Goroutines, descriptors and memory are where they were. What
+// the wirings differ in would be lost by the KiB: there a tenth of them shows it, of connections that are dear.
+func TestCycles(t *testing.T) { on(t, testCycles, overTCP, overTLS, compressed) }
 
 func testCycles(t *testing.T, w wiring) {
 	memory, err := journal.NewMemory(journal.MemoryConfig{MaxRecords: 512}) // it must not be what grows
@@ -88,11 +89,14 @@ func testCycles(t *testing.T, w wiring) {
 			eventually(t, "all are gone", func() bool { return n.Len() == 0 })
 		}
 	}
-	count := 10_000
+	count, first := 10_000, 1000
 	if testing.Short() {
 		count = 1000
 	}
-	cycle(1000)
+	if w != overTCP {
+		count, first = count/10, first/2
+	}
+	cycle(first)
 	before := measure(t)
 	cycle(count)
 	after := measure(t)
@@ -107,7 +111,7 @@ func testCycles(t *testing.T, w wiring) {
 			t.Errorf("%s = %v, want 0", state, v)
 		}
 	}
-	if closes := n.value("fairlead_closes_total", ""); closes != float64(1000+count) {
-		t.Errorf("closes = %v, want %d", closes, 1000+count)
+	if closes := n.value("fairlead_closes_total", ""); closes != float64(first+count) {
+		t.Errorf("closes = %v, want %d", closes, first+count)
 	}
 }

@@ -58,7 +58,7 @@ func compressedCases(good func(name string, send []byte, want ...string), bad fu
 
 // Few bytes cannot become many: what is made of them is bounded, and the memory for it too.
 func TestInflateIsBounded(t *testing.T) {
-	bomb := []byte(pack(strings.Repeat("\x00", 64<<20)))
+	bomb := []byte(pack(strings.Repeat("\x00", 8<<20)))
 	const limit = 64 << 10
 	got, err := inflate(nil, bomb, limit)
 	if !errors.Is(err, errTooBig) || cap(got) > 4*limit {
@@ -213,7 +213,7 @@ func (n *node) delivered(want float64) {
 // 5,000 members receive a broadcast at the cost of one compression, on however many shards they are.
 func TestBroadcastIsCompressedOnce(t *testing.T) {
 	n := newNode(t, Config{})
-	const members, messages = 5000, 20
+	const members, messages = 5000, 4
 	sinks, leave := crowd(t, n, members, true)
 	defer leave()
 	plain := n.connect(Birth{Groups: []session.Group{mustGroup(t, "g")}})
