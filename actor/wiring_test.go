@@ -56,7 +56,7 @@ func (w wiring) newNode(t testing.TB, c Config) *node {
 // races is how often each race is run: less often where a connection is dear.
 func (w wiring) races() int {
 	if w != overTCP {
-		return races() / 4
+		return max(races()/10, 20)
 	}
 	return races()
 }
