@@ -130,6 +130,9 @@ func (l *Loaded) checkLimits() {
 	} {
 		l.checkNotNegative("limits."+key, int64(value))
 	}
+	if year := 365 * 24 * time.Hour; c.MaxAge > year {
+		l.add("limits.max_age", "is %v; want at most %v, a year, or 0 for connections that never grow old", c.MaxAge, year)
+	}
 	if c.MessageBurst > 0 && c.MessagesPerSecond == 0 {
 		l.add("limits.message_burst", "counts only with limits.messages_per_second, which is 0; want both, or neither")
 	}

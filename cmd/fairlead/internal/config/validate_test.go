@@ -81,6 +81,10 @@ func TestErrors(t *testing.T) {
 			"[limits]\ngroups_per_connection = 0",
 			[]string{"FILE:2: limits.groups_per_connection: is 0; want 1 to 65536"},
 		},
+		"no age": {
+			"[limits]\nmax_age = \"2562047h\"",
+			[]string{"FILE:2: limits.max_age: is 2562047h0m0s; want at most 8760h0m0s, a year, or 0 for connections that never grow old"},
+		},
 		"burst without rate": {
 			"[limits]\nbyte_burst = 100000",
 			[]string{"FILE:2: limits.byte_burst: counts only with limits.bytes_per_second, which is 0; want both, or neither"},
