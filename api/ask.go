@@ -92,6 +92,9 @@ func askAll[Q, A any](ctx context.Context, a *API, op string, q Q, local func(co
 		}
 		all = append(all, answer)
 	}
+	if err != nil && len(silent) == 0 { // nobody could be asked, and it is not known who there is
+		missing = append(missing, absent{Name: nobodyKnown, Why: whyMissing(err)})
+	}
 	if err == nil {
 		err = bus.ErrNoPeer
 	}
@@ -101,6 +104,9 @@ func askAll[Q, A any](ctx context.Context, a *API, op string, q Q, local func(co
 	return all, missing, nil
 }
 
+// nobodyKnown stands, with an epoch of zeros, for the others where this node does not know of any, and cannot ask.
+const nobodyKnown = "(others, if any)"
+
 // whyMissing says for people why a node's part is not in an answer.
 func whyMissing(err error) string {
 	switch {
@@ -108,6 +114,8 @@ func whyMissing(err error) string {
 		return "it does not answer in time"
 	case errors.Is(err, bus.ErrAway):
 		return "NATS is away, so it cannot be asked"
+	case errors.Is(err, bus.ErrClosed):
+		return "the node that would ask is stopping: ask another one"
 	case errors.Is(err, bus.ErrUnknownOp):
 		return "it runs another version, which does not know the question"
 	case errors.Is(err, bus.ErrTooLarge):
@@ -130,7 +138,11 @@ func askOwner[Q any, A answer](
 		return ownAnswer(ctx, q, local)
 	}
 	if !a.backend.there(epoch) {
-		return ownAnswer(ctx, q, local)
+		answer, err := ownAnswer(ctx, q, local)
+		if err == nil && !answer.known() && !a.backend.Publisher.Connected() {
+			err = unavailable("NATS is away, so it is not known whether another node has this session")
+		}
+		return answer, err
 	}
 	payload, err := json.Marshal(q)
 	if err != nil {

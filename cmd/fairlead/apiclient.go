@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"slices"
 	"strings"
 	"syscall"
 	"text/tabwriter"
@@ -189,6 +190,17 @@ type absentNode struct {
 	Name  string `json:"name"`
 	Epoch string `json:"epoch"`
 	Why   string `json:"why"`
+}
+
+// addMissing returns all, with those of a further page that are not in it. A node that was missing once is: what it had for
+// that page is not in the list, even if it answers for the next one, or nobody asks it any more.
+func addMissing(all, page []absentNode) []absentNode {
+	for _, m := range page {
+		if !slices.ContainsFunc(all, func(o absentNode) bool { return o.Epoch == m.Epoch }) {
+			all = append(all, m)
+		}
+	}
+	return all
 }
 
 // warnMissing says whose part is missing.

@@ -83,6 +83,26 @@ func TestConnLsPages(t *testing.T) {
 	}
 }
 
+// A node that is missing on one page is missing in the list, also when it is gone for good before the next one.
+func TestPagesMissANode(t *testing.T) {
+	for command, items := range map[string]string{"conn": `"sessions":[{"id":"a"}]`, "group": `"groups":[{"group":"g","members":1}]`} {
+		url := answering(t, func(w http.ResponseWriter, r *http.Request) {
+			if r.FormValue("after") == "" {
+				fmt.Fprintf(w, `{%s,"next":"x","missing":[{"name":"n2","epoch":"e","why":"it sleeps"}]}`, items)
+				return
+			}
+			fmt.Fprintf(w, `{%s,"missing":[]}`, items)
+		})
+		res := fairlead(t, "", nil, command, "ls", "--api", url, "--limit", "0")
+		if res.code != 0 || strings.Count(res.stderr, "node n2 (e) is missing in this: it sleeps") != 1 {
+			t.Errorf("%s ls: %d %q", command, res.code, res.stderr)
+		}
+		if res := fairlead(t, "", nil, command, "ls", "--api", url, "--limit", "0", "-o", "json"); !strings.Contains(res.stdout, `"why": "it sleeps"`) {
+			t.Errorf("%s ls -o json: %s", command, res.stdout)
+		}
+	}
+}
+
 // A kick that is not done everywhere fails, and says where.
 func TestKickMissesANode(t *testing.T) {
 	url := answering(t, func(w http.ResponseWriter, _ *http.Request) {

@@ -97,7 +97,7 @@ func (cmd connLsCmd) Run(ctx context.Context, c *console) error {
 		return err
 	}
 	query := url.Values{"user": {cmd.User}, "group": {cmd.Group}, "route": {cmd.Route}}
-	all := connectionPages{Sessions: []json.RawMessage{}}
+	all := connectionPages{Sessions: []json.RawMessage{}, Missing: []absentNode{}}
 	for {
 		page := connectionPages{}
 		n := apiPage
@@ -109,7 +109,7 @@ func (cmd connLsCmd) Run(ctx context.Context, c *console) error {
 			return err
 		}
 		all.Sessions = append(all.Sessions, page.Sessions...)
-		all.Silent, all.Missing, all.Next = max(all.Silent, page.Silent), page.Missing, page.Next
+		all.Silent, all.Missing, all.Next = max(all.Silent, page.Silent), addMissing(all.Missing, page.Missing), page.Next
 		if page.Next == "" || cmd.Limit > 0 && len(all.Sessions) >= cmd.Limit {
 			break
 		}

@@ -69,7 +69,7 @@ func (d *doctor) jetStream(ctx context.Context, nc *nats.Conn) {
 		account, err = js.AccountInfo(ctx)
 	}
 	if err != nil {
-		v, means := warns, "events are kept in the node's memory only"
+		v, means := warns, "events wait in the node's memory, where nobody can read them, and are lost over journal.buffer_bytes or when it stops"
 		if mode == "require" {
 			v, means = fails, "no connection is taken: journal.mode is require"
 		}

@@ -45,7 +45,7 @@ func (cmd groupLsCmd) Run(ctx context.Context, c *console) error {
 	if err != nil {
 		return err
 	}
-	query, all := url.Values{"prefix": {cmd.Prefix}}, groupPages{}
+	query, all := url.Values{"prefix": {cmd.Prefix}}, groupPages{Missing: []absentNode{}}
 	for {
 		page := groupPages{}
 		n := apiPage
@@ -56,7 +56,7 @@ func (cmd groupLsCmd) Run(ctx context.Context, c *console) error {
 		if err := client.get(ctx, "/api/v1/groups", query, &page); err != nil {
 			return err
 		}
-		page.Groups = append(all.Groups, page.Groups...)
+		page.Groups, page.Missing = append(all.Groups, page.Groups...), addMissing(all.Missing, page.Missing)
 		if all = page; all.Next == "" || cmd.Limit > 0 && len(all.Groups) >= cmd.Limit {
 			break
 		}
