@@ -65,7 +65,7 @@ func (j *JetStream) purgeOnce(ctx context.Context) error {
 			return err
 		}
 		keep := 2 * j.config.Retention
-		if sealed(last.data) {
+		if last.sealed() {
 			keep = j.config.Retention
 		}
 		if last.sequence == 0 || info.TimeStamp.Sub(last.time) < keep { // both by the servers' clock

@@ -129,6 +129,11 @@ func (j *JetStream) compare(epoch session.Epoch, l *lane, t tail, changed bool, 
 			b.message = nil
 			w.numbers[epoch] -= uint64(len(b.nodes))
 		}
+	} else if kept := t.of(j.name); t.sequence > l.last && kept > l.records { // a gap's, whose acknowledgement was lost
+		if l.records == 0 {
+			l.since = t.time
+		}
+		l.records, l.spoke = kept, time.Now()
 	} else if t.sequence > l.last && l.last > 0 {
 		j.log.Warn("journal: somebody else has written to the epoch", "epoch", epoch.String())
 	}
@@ -161,7 +166,16 @@ type tail struct {
 	records  uint64
 	top      uint64
 	time     time.Time
-	data     []byte
+	message  *jetstream.RawStreamMsg // nil: there is none
+}
+
+// sealed reports whether the last record is a seal. Of a message that this version cannot read it is not known to be.
+func (t *tail) sealed() bool {
+	if t.message == nil {
+		return false
+	}
+	data, err := decode(t.message.Header, t.message.Data)
+	return err == nil && sealed(data)
 }
 
 // of returns how many records the writer of that name had written when the message was the last one; 0 if it is no
@@ -186,11 +200,7 @@ func lastOf(ctx context.Context, s jetstream.Stream, subject string) (tail, erro
 	if err != nil {
 		return tail{}, err
 	}
-	data, err := decode(m.Header, m.Data)
-	if err != nil {
-		return tail{}, err
-	}
-	return tail{m.Sequence, m.Header.Get(headerBatch), number(m.Header, headerRecords), number(m.Header, headerTop), m.Time, data}, nil
+	return tail{m.Sequence, m.Header.Get(headerBatch), number(m.Header, headerRecords), number(m.Header, headerTop), m.Time, m}, nil
 }
 
 // number returns the number in a header, 0 where there is none.

@@ -49,6 +49,7 @@ func (j *JetStream) write(ctx context.Context) {
 	j.look(ctx)
 	close(j.tried)
 	for {
+		stopped := j.isStopped() // asked first: what was appended before that is in the queue
 		b, wait := j.take(time.Now())
 		if b != nil {
 			if !j.commit(ctx, b) {
@@ -62,10 +63,8 @@ func (j *JetStream) write(ctx context.Context) {
 		linger.Reset(max(wait, 0))
 		if wait < 0 {
 			linger.Stop()
-			select {
-			case <-j.stopped:
+			if stopped {
 				return // nothing is left
-			default:
 			}
 		}
 		select {
@@ -82,6 +81,15 @@ func (j *JetStream) write(ctx context.Context) {
 			}
 			j.live()
 		}
+	}
+}
+
+func (j *JetStream) isStopped() bool {
+	select {
+	case <-j.stopped:
+		return true
+	default:
+		return false
 	}
 }
 
