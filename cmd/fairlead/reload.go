@@ -65,30 +65,37 @@ func hangups() chan os.Signal {
 	return in
 }
 
-// reloadOn calls reload for each signal that comes in until ctx ends. The caller calls stop when it is done.
+// reloadOn calls reload for each signal that comes in until ctx ends; later ones find in the log that they do nothing. The
+// caller calls stop when it is done.
 func (n *node) reloadOn(ctx context.Context, in <-chan os.Signal, load func() (*config.Loaded, error)) (stop func()) {
 	ctx, cancel := context.WithCancel(ctx)
+	stopped := make(chan struct{})
 	var goroutine sync.WaitGroup
 	goroutine.Go(func() {
 		for {
 			select {
 			case <-in:
 				n.reload(ctx, load)
-			case <-ctx.Done():
+			case <-stopped:
 				return
 			}
 		}
 	})
 	return func() {
 		cancel()
+		close(stopped)
 		goroutine.Wait()
 	}
 }
 
 // reload reads the configuration again and takes up what can be while the node serves. If there is a mistake in it, nothing
-// changes. Whatever comes of it is in the log.
+// changes. Nor does anything when ctx has ended: the node stops. Whatever comes of it is in the log.
 func (n *node) reload(ctx context.Context, load func() (*config.Loaded, error)) {
-	l, err := load()
+	err := ctx.Err()
+	var l *config.Loaded
+	if err == nil {
+		l, err = load()
+	}
 	var parts *assembly
 	if err == nil {
 		parts, err = assemble(ctx, l, n.registry)
@@ -100,7 +107,8 @@ func (n *node) reload(ctx context.Context, load func() (*config.Loaded, error)) 
 	case err == nil:
 		n.reloader.ok.Inc()
 		return
-	case errors.Is(err, errStopping):
+	case errors.Is(err, errStopping), ctx.Err() != nil: // what ended with ctx is no mistake in the configuration
+		n.logger.Warn("the configuration is not read again: the node is stopping")
 		return
 	}
 	n.reloader.failed.Inc()
