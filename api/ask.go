@@ -174,7 +174,11 @@ func (b *Backend) there(epoch session.Epoch) bool {
 func ownAnswer[Q, A any](ctx context.Context, q Q, local func(context.Context, Q) (A, error)) (A, error) {
 	answer, err := local(ctx, q)
 	var p *problem
-	if err != nil && !errors.As(err, &p) {
+	switch {
+	case err == nil, errors.As(err, &p):
+	case errors.Is(err, context.DeadlineExceeded):
+		err = unavailable("the journal does not answer in time")
+	default:
 		err = unavailable(fmt.Sprint(err))
 	}
 	return answer, err

@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"iter"
 	"strings"
 	"testing"
 
@@ -44,4 +45,19 @@ func TestAskingNobodyIsNotAll(t *testing.T) {
 		n.ask("POST", "/api/v1/sessions/"+elsewhere+"/disconnect", "").refused(503, "unavailable", "NATS is away")
 		n.ask("GET", "/api/v1/sessions/"+elsewhere, "").refused(503, "unavailable", "NATS is away")
 	}
+}
+
+// hung is a journal whose log takes questions and does not answer.
+type hung struct{}
+
+func (hung) Session(context.Context, session.ID) iter.Seq2[session.Record, error] {
+	return func(yield func(session.Record, error) bool) { yield(session.Record{}, context.DeadlineExceeded) }
+}
+
+// A journal that hangs is named, and not a context that nobody has heard of.
+func TestJournalHangs(t *testing.T) {
+	n := newTestNode(t, "n", 1, nil, func(c *Config) { c.Backend.Journal = hung{} })
+	path := "/api/v1/sessions/" + session.ID{Epoch: n.epoch, Number: 1}.String()
+	n.ask("GET", path+"/events", "").refused(503, "unavailable", "the journal does not answer in time")
+	n.ask("GET", path, "").refused(503, "unavailable", "the journal does not answer in time")
 }
