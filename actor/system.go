@@ -151,6 +151,7 @@ type Birth struct {
 	Route    string // the route's path pattern
 	Handler  Handler
 	Groups   []session.Group // joined at once
+	By, Rule string          // what decided, for the journal: see session.Opened
 	Greet    bool            // tell the client who it is in the first frame
 	Response []byte          // the 101 response, written before all else; borrowed
 	// Compressed says that Response agrees on permessage-deflate with server_no_context_takeover and
@@ -187,6 +188,7 @@ func (s *System) Open(ctx context.Context, conn net.Conn, b Birth) error {
 	a.heard.Store(s.now())
 	err := a.decide(ctx, now, session.Opened{
 		Identity: b.Identity, Route: b.Route, Protocol: "raw", Remote: session.TruncateAddr(b.Remote), Groups: b.Groups,
+		By: b.By, Rule: b.Rule,
 	})
 	if err != nil {
 		s.forget(a)

@@ -8,10 +8,20 @@ import (
 	"github.com/fairlead-ws/fairlead/session"
 )
 
-// Authorizer says whether an identity may join a group. Authorize returns nil, or an [*Error] of kind [ErrForbidden] or
-// [ErrUnavailable]. It may block until ctx ends, and may be called by many goroutines. p is only valid during the call.
+// Question is what an [Authorizer] decides about: whether Identity may join Group. All of it is only valid during the call.
+type Question struct {
+	Identity *session.Identity
+	Group    session.Group
+	Params   Params
+	// Request is the handshake. When a connection is asked about again it is what the authorizer's Retain returned, or nil.
+	Request *Request
+}
+
+// Authorizer says whether an identity may join a group. Authorize returns the rule that allows it, in words of the
+// configuration, for the journal; or an [*Error] of kind [ErrForbidden] or [ErrUnavailable]. It may block until ctx ends,
+// and may be called by many goroutines. See also [Retainer].
 type Authorizer interface {
-	Authorize(ctx context.Context, id *session.Identity, g session.Group, p Params) error
+	Authorize(ctx context.Context, q *Question) (rule string, err error)
 }
 
 // Params are the values of a route's path parameters, decoded. A parameter called group comes with group.category and
@@ -33,19 +43,23 @@ func (p Params) Get(name string) (value string, ok bool) {
 
 // Grants is the authorizer that believes the credential: a group is allowed when Identity.Grants names it, or names what
 // it begins with and a * at the end. The grant "*" allows every group. It has no state.
-type Grants struct{}
+type Grants struct{ name string }
 
-// NewGrants returns the authorizer.
-func NewGrants() *Grants { return &Grants{} }
+// NewGrants returns the authorizer. name is for errors and the journal; "" is "grants".
+func NewGrants(name string) *Grants { return &Grants{orDefault(name, "grants")} }
 
-// Authorize implements [Authorizer]. It does not block.
-func (*Grants) Authorize(_ context.Context, id *session.Identity, g session.Group, _ Params) error {
-	name := g.String()
-	for _, grant := range id.Grants {
+// Authorize implements [Authorizer]. It does not block. The rule is the authorizer's name: which grant it was is the
+// client's own business.
+func (a *Grants) Authorize(_ context.Context, q *Question) (rule string, err error) {
+	name := q.Group.String()
+	for _, grant := range q.Identity.Grants {
 		prefix, open := strings.CutSuffix(grant, "*")
 		if open && strings.HasPrefix(name, prefix) || grant == name {
-			return nil
+			return a.name, nil
 		}
 	}
-	return &Error{ErrForbidden, ReasonForbidden, fmt.Errorf("grants: none of %d grants allows group %s", len(id.Grants), name)}
+	return "", &Error{
+		Kind: ErrForbidden, Reason: ReasonForbidden, By: a.name,
+		Err: fmt.Errorf("%s: none of %d grants allows group %s", a.name, len(q.Identity.Grants), name),
+	}
 }

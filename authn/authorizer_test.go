@@ -19,19 +19,19 @@ func TestGrants(t *testing.T) {
 		{[]string{"a*b", "*x", "**", "a.*.c"}, nil, []string{"ab", "axb", "x", "a", "a.b.c"}},
 		{[]string{"", "a.b"}, []string{"a.b"}, []string{"a", "axb"}},
 	} {
-		a := NewGrants()
+		a := NewGrants("")
 		id := &session.Identity{Subject: "1", Grants: c.grants}
 		for _, name := range c.yes {
-			if err := a.Authorize(t.Context(), id, must(session.ParseGroup(name)), nil); err != nil {
+			if err := authorize(t.Context(), a, id, must(session.ParseGroup(name)), nil); err != nil {
 				t.Errorf("%q, group %s: %v", c.grants, name, err)
 			}
 		}
 		for _, name := range c.no {
-			err := a.Authorize(t.Context(), id, must(session.ParseGroup(name)), nil)
+			err := authorize(t.Context(), a, id, must(session.ParseGroup(name)), nil)
 			wantRefusal(t, err, ErrForbidden, ReasonForbidden)
 		}
 	}
-	err := NewGrants().Authorize(t.Context(), session.Anonymous(), must(session.ParseGroup("a")), nil)
+	err := authorize(t.Context(), NewGrants(""), session.Anonymous(), must(session.ParseGroup("a")), nil)
 	wantRefusal(t, err, ErrForbidden, ReasonForbidden)
 }
 

@@ -15,8 +15,11 @@ const MaxCredential = 8192
 
 // Credential is what a client presented, not verified. It hides its value from fmt and slog.
 type Credential struct {
-	From  string // "header", "cookie", "query" or "subprotocol"
+	From  string // "header", "cookie", "query", "subprotocol" or "request"
 	Value []byte // borrowed from the request, or a decoded copy; only valid during the handshake
+	// Request is what the credential came in, for verifiers that look at more of it. Borrowed, like Value. When a kept
+	// credential is verified again it is what the verifier's Retain returned, or nil.
+	Request *Request
 }
 
 // String returns where the credential was, never what it is.
@@ -35,7 +38,8 @@ type Extractor interface {
 }
 
 // Verifier says who a credential stands for. Verify may block until ctx ends, and may be called by many goroutines. Its
-// error is an [*Error] of kind [ErrRejected] or [ErrUnavailable]; the identity keeps nothing of the credential.
+// error is an [*Error] of kind [ErrRejected] or [ErrUnavailable], or of another kind as [Chain.Find] has it; the identity
+// keeps nothing of the credential.
 type Verifier interface {
 	Verify(context.Context, Credential) (*session.Identity, error)
 }
@@ -44,12 +48,14 @@ type Verifier interface {
 type Source struct {
 	Extractor Extractor
 	Verifier  Verifier
+	Name      string // of the verifier, from the configuration: for [Found] and [Error.By]
 }
 
 // Chain tries sources in order; the first whose credential is present decides. It is fixed after NewChain and may be used
 // by many goroutines. It does not own its verifiers: who made them closes them.
 type Chain struct {
 	sources   []Source
+	by        []string // of each source: what Found says
 	challenge string
 	prefixes  [][]byte
 }
@@ -71,6 +77,7 @@ func NewChain(sources ...Source) (*Chain, error) {
 			c.prefixes = append(c.prefixes, []byte(e.prefix))
 		}
 		c.sources = append(c.sources, s)
+		c.by = append(c.by, describe(s))
 	}
 	if len(challenges) == 0 {
 		challenges = []string{`Bearer realm="fairlead"`}
@@ -88,40 +95,91 @@ func containsFold(list []string, s string) bool {
 	return false
 }
 
-// Authenticate returns the identity behind the first credential that is present. The error is an [*Error] of kind
-// [ErrAbsent], [ErrRejected] or [ErrUnavailable]; the last also where a verifier breaks its contract, since a fault of ours
-// must neither let anyone in nor tell a client that its credential is dead. It blocks as long as the verifier does.
-func (c *Chain) Authenticate(ctx context.Context, r *Request) (*session.Identity, error) {
+// describe says where the source looks and who verifies, in words of the configuration.
+func describe(s Source) string {
+	var where string
+	switch e := s.Extractor.(type) {
+	case *Header:
+		where = "header " + e.name
+	case *Cookie:
+		where = "cookie " + e.name
+	case *Query:
+		where = "query " + e.name
+	case *Subprotocol:
+		where = "subprotocol " + e.prefix
+	case *Whole:
+		where = "request"
+	default:
+		where = "credential"
+	}
+	if s.Name == "" {
+		return where
+	}
+	return where + ", " + s.Name
+}
+
+// Found is who was found behind which credential.
+type Found struct {
+	Identity *session.Identity
+	// By says where the credential was and who verified it, as in "header Authorization, drf": words of the configuration.
+	By string
+
+	source     *Source
+	credential Credential
+}
+
+// Find returns who is behind the first credential that is present. The error is an [*Error] of kind [ErrAbsent],
+// [ErrRejected], [ErrForbidden] (a callback says so) or [ErrUnavailable]; the last also where a verifier breaks its contract, since a fault of ours must neither
+// let anyone in nor tell a client that its credential is dead. A verifier that finds that what came is no credential at all
+// (a session in which nobody logged in) returns [ErrAbsent]: the next source is tried. Find blocks as long as the verifiers
+// do. What is returned borrows from r.
+func (c *Chain) Find(ctx context.Context, r *Request) (Found, error) {
 	for i := range c.sources {
-		cred, err := c.sources[i].Extractor.Extract(r)
+		s := &c.sources[i]
+		cred, err := s.Extractor.Extract(r)
 		if errors.Is(err, ErrAbsent) {
 			continue
 		}
 		if err != nil {
-			return nil, decided(err, ReasonMalformed)
+			return Found{}, decided(err, ReasonMalformed, s.Name)
 		}
-		id, err := c.sources[i].Verifier.Verify(ctx, cred)
-		if err != nil {
-			return nil, decided(err, ReasonUnknownToken)
+		cred.Request = r
+		id, err := s.Verifier.Verify(ctx, cred)
+		switch {
+		case err != nil && errors.Is(err, ErrAbsent):
+			continue
+		case err != nil:
+			return Found{}, decided(err, ReasonUnknownToken, s.Name)
+		case id == nil:
+			return Found{}, &Error{
+				Kind: ErrUnavailable, Reason: ReasonVerifierUnavailable, By: s.Name,
+				Err: errors.New("the verifier returned neither identity nor error"),
+			}
 		}
-		if id == nil {
-			return nil, &Error{ErrUnavailable, ReasonVerifierUnavailable, errors.New("the verifier returned neither identity nor error")}
-		}
-		return id, nil
+		return Found{Identity: id, By: c.by[i], source: s, credential: cred}, nil
 	}
-	return nil, &Error{ErrAbsent, ReasonNoCredential, nil}
+	return Found{}, &Error{Kind: ErrAbsent, Reason: ReasonNoCredential}
 }
 
-// decided returns err as it is when it is a refusal that a credential can meet with; a bare [ErrRejected] gets a reason.
-// Anything else is a fault, and so is an absence that only the verifier noticed.
-func decided(err error, rejected Reason) error {
-	if e, ok := errors.AsType[*Error](err); ok && (errors.Is(e.Kind, ErrRejected) || errors.Is(e.Kind, ErrUnavailable)) {
-		return err
+// Authenticate is Find without what only the caller of Keep needs.
+func (c *Chain) Authenticate(ctx context.Context, r *Request) (*session.Identity, error) {
+	f, err := c.Find(ctx, r)
+	return f.Identity, err
+}
+
+// decided returns err as it is, but for who refused, when it is a refusal that a credential can meet with; a bare
+// [ErrRejected] gets a reason. Anything else is a fault.
+func decided(err error, rejected Reason, by string) error {
+	if e, ok := errors.AsType[*Error](err); ok && !errors.Is(e.Kind, ErrAbsent) {
+		if e.By != "" || by == "" {
+			return err
+		}
+		return &Error{Kind: e.Kind, Reason: e.Reason, Err: e.Err, By: by} // e may be shared: a cache keeps it
 	}
 	if errors.Is(err, ErrRejected) {
-		return &Error{ErrRejected, rejected, err}
+		return &Error{Kind: ErrRejected, Reason: rejected, Err: err, By: by}
 	}
-	return &Error{ErrUnavailable, ReasonVerifierUnavailable, err}
+	return &Error{Kind: ErrUnavailable, Reason: ReasonVerifierUnavailable, Err: err, By: by}
 }
 
 // Challenge returns the value of WWW-Authenticate for a refusal with 401: one challenge for each scheme that the chain

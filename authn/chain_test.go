@@ -1,6 +1,7 @@
 package authn
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -39,9 +40,9 @@ func failing(err error) Verifier {
 
 func TestChainFirstPresentDecides(t *testing.T) {
 	chain := must(NewChain(
-		Source{must(NewHeader("Authorization", "Token")), only("ka", "a")},
-		Source{must(NewQuery("token")), only("kb", "b")},
-		Source{must(NewCookie("JWT")), only("kc", "c")},
+		Source{Extractor: must(NewHeader("Authorization", "Token")), Verifier: only("ka", "a")},
+		Source{Extractor: must(NewQuery("token")), Verifier: only("kb", "b")},
+		Source{Extractor: must(NewCookie("JWT")), Verifier: only("kc", "c")},
 	))
 	for _, c := range []struct {
 		name, auth, query, cookie string
@@ -84,21 +85,19 @@ func TestChainNeverTurnsAFaultIntoAnAnswer(t *testing.T) {
 		kind     error
 		reason   Reason
 	}{
-		{"unavailable", &Error{ErrUnavailable, ReasonVerifierUnavailable, boom}, nil, ErrUnavailable, ReasonVerifierUnavailable},
-		{"wrapped refusal", fmt.Errorf("more: %w", &Error{ErrRejected, ReasonExpired, boom}), nil, ErrRejected, ReasonExpired},
+		{"unavailable", &Error{Kind: ErrUnavailable, Reason: ReasonVerifierUnavailable, Err: boom}, nil, ErrUnavailable, ReasonVerifierUnavailable},
+		{"wrapped refusal", fmt.Errorf("more: %w", &Error{Kind: ErrRejected, Reason: ReasonExpired, Err: boom}), nil, ErrRejected, ReasonExpired},
 		{"bare rejection", fmt.Errorf("my own: %w", ErrRejected), nil, ErrRejected, ReasonUnknownToken},
 		{"any other error", boom, nil, ErrUnavailable, ReasonVerifierUnavailable},
 		{"cancelled", context.Canceled, nil, ErrUnavailable, ReasonVerifierUnavailable},
-		{"an absence from a verifier", ErrAbsent, nil, ErrUnavailable, ReasonVerifierUnavailable},
-		{"an absence with a reason", &Error{ErrAbsent, ReasonNoCredential, nil}, nil, ErrUnavailable, ReasonVerifierUnavailable},
-		{"forbidden from a verifier", &Error{ErrForbidden, ReasonForbidden, nil}, nil, ErrUnavailable, ReasonVerifierUnavailable},
+		{"forbidden from a verifier", &Error{Kind: ErrForbidden, Reason: ReasonForbidden, Err: nil}, nil, ErrForbidden, ReasonForbidden},
 		{"neither identity nor error", nil, nil, ErrUnavailable, ReasonVerifierUnavailable},
 		{"an extractor's rejection", nil, ErrRejected, ErrRejected, ReasonMalformed},
 		{"an extractor's fault", nil, boom, ErrUnavailable, ReasonVerifierUnavailable},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			extractor := extractFunc(func(*Request) (Credential, error) { return Credential{}, c.extract })
-			chain := must(NewChain(Source{extractor, failing(c.verifier)}, Source{extractor, only("", "never")}))
+			chain := must(NewChain(Source{Extractor: extractor, Verifier: failing(c.verifier)}, Source{Extractor: extractor, Verifier: only("", "never")}))
 			id, err := chain.Authenticate(t.Context(), &Request{})
 			if id != nil {
 				t.Fatalf("got the identity %+v", id)
@@ -163,7 +162,7 @@ func TestChainChallengeAndPrefixes(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			var sources []Source
 			for _, e := range c.extractors {
-				sources = append(sources, Source{e, v})
+				sources = append(sources, Source{Extractor: e, Verifier: v})
 			}
 			chain := must(NewChain(sources...))
 			if got := chain.Challenge(); got != c.challenge {
@@ -200,14 +199,14 @@ func TestCredentialHidesItsValue(t *testing.T) {
 
 func TestErrorText(t *testing.T) {
 	cause := errors.New("the cause")
-	err := error(&Error{ErrRejected, ReasonExpired, cause})
+	err := error(&Error{Kind: ErrRejected, Reason: ReasonExpired, Err: cause})
 	if got, want := err.Error(), "credential rejected (expired): the cause"; got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}
 	if !errors.Is(err, ErrRejected) || !errors.Is(err, cause) || errors.Is(err, ErrAbsent) {
 		t.Error("the error is not what it wraps")
 	}
-	bare := error(&Error{ErrAbsent, ReasonNoCredential, nil})
+	bare := error(&Error{Kind: ErrAbsent, Reason: ReasonNoCredential, Err: nil})
 	if got, want := bare.Error(), "no credential (no_credential)"; got != want || !errors.Is(bare, ErrAbsent) {
 		t.Errorf("got %q, want %q", got, want)
 	}
@@ -221,5 +220,74 @@ func TestReasonsAreAll(t *testing.T) {
 	all[0] = "changed"
 	if Reasons()[0] != ReasonNoCredential {
 		t.Error("the caller can change the set")
+	}
+}
+
+func TestChainFallsThroughAnAbsenceThatAVerifierFinds(t *testing.T) {
+	absent := failing(&Error{Kind: ErrAbsent, Reason: ReasonNoCredential})
+	whole := NewWhole()
+	chain := must(NewChain(Source{Extractor: whole, Verifier: absent}, Source{Extractor: whole, Verifier: only("", "alice"), Name: "app"}))
+	f, err := chain.Find(t.Context(), &Request{})
+	if err != nil || f.Identity.Subject != "alice" || f.By != "request, app" {
+		t.Fatalf("got %+v, %v", f.Identity, err)
+	}
+	_, err = must(NewChain(Source{Extractor: whole, Verifier: absent})).Find(t.Context(), &Request{})
+	wantRefusal(t, err, ErrAbsent, ReasonNoCredential)
+}
+
+func TestChainNamesWhoRefused(t *testing.T) {
+	cached := &Error{Kind: ErrRejected, Reason: ReasonInactiveUser}
+	chain := must(NewChain(Source{Extractor: NewWhole(), Verifier: failing(cached), Name: "drf"}))
+	_, err := chain.Find(t.Context(), &Request{})
+	if e, ok := errors.AsType[*Error](err); !ok || e.By != "drf" || e.Reason != ReasonInactiveUser {
+		t.Errorf("got %v", err)
+	}
+	if cached.By != "" {
+		t.Error("the verifier's own error was changed: others may hold it")
+	}
+}
+
+// retaining is a verifier that looks at a header besides the credential.
+type retaining struct {
+	Verifier
+	again bool
+}
+
+func (r retaining) Retain(req *Request) (*Request, bool) {
+	v, _ := req.Get("X-Tenant")
+	return &Request{Header: []HeaderField{{[]byte("X-Tenant"), bytes.Clone(v)}}}, r.again
+}
+
+// seen is a verifier that says what it was asked with.
+type seen struct{}
+
+func (seen) Verify(_ context.Context, c Credential) (*session.Identity, error) {
+	tenant, _ := c.Request.Get("X-Tenant")
+	return &session.Identity{Subject: string(c.Value) + "@" + string(tenant)}, nil
+}
+
+func TestChainKeepsWhatIsAskedAgain(t *testing.T) {
+	for _, again := range []bool{true, false} {
+		chain := must(NewChain(Source{Extractor: must(NewQuery("token")), Verifier: retaining{seen{}, again}, Name: "v"}))
+		r := &Request{RawQuery: []byte("token=alice"), Header: []HeaderField{{[]byte("X-Tenant"), []byte("acme")}}}
+		f, err := chain.Find(t.Context(), r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		k := chain.Keep(f, r)
+		if (k != nil) != again {
+			t.Fatalf("again is %v, and what is kept %v", again, k)
+		}
+		if !again {
+			continue
+		}
+		clear(r.RawQuery) // it is borrowed, and the next handshake's now
+		clear(r.Header[0].Value)
+		if id, err := k.Verify(t.Context()); err != nil || id.Subject != "alice@acme" {
+			t.Errorf("verified again it is %+v, %v", id, err)
+		}
+		if s := fmt.Sprintf("%v %+v %#v", k, k, k); strings.Contains(s, "alice") {
+			t.Errorf("it shows the credential: %s", s)
+		}
 	}
 }

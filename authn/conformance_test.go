@@ -37,7 +37,7 @@ func (c *conformanceRoute) outcome(t *testing.T, r *Request) string {
 		return "user=" + id.Name
 	}
 	g, ok := conformanceGroup(string(r.Path))
-	if !ok || c.authorize.Authorize(t.Context(), id, g, groupParams(g)) != nil {
+	if !ok || authorize(t.Context(), c.authorize, id, g, groupParams(g)) != nil {
 		return "refused"
 	}
 	return "joined"
@@ -134,17 +134,17 @@ func TestConformance(t *testing.T) {
 	byName := newTestJWT(t, func(c *JWTConfig) { c.SubjectClaim = "username" })
 	token := must(NewQuery("token"))
 	c := &conformanceRoute{
-		chain:     must(NewChain(Source{token, drf})),
+		chain:     must(NewChain(Source{Extractor: token, Verifier: drf})),
 		authorize: newSQL(t, SQLConfig{DSN: sqliteDSN, Query: gateQuery, Params: map[string]string{"user": "int", "id": "int"}}),
 	}
 	d := &conformanceRoute{
 		origins:   must(NewOriginPolicy([]string{"localhost", "127.0.0.1", ".example.com", "exact.example.org"}, false)),
-		chain:     must(NewChain(Source{token, accepting})),
+		chain:     must(NewChain(Source{Extractor: token, Verifier: accepting})),
 		anonymous: true,
 	}
-	b := &conformanceRoute{chain: must(NewChain(Source{must(NewCookie("JWT")), byName})), anonymous: true}
+	b := &conformanceRoute{chain: must(NewChain(Source{Extractor: must(NewCookie("JWT")), Verifier: byName})), anonymous: true}
 	routes := map[string]*conformanceRoute{
-		"A-header": {chain: must(NewChain(Source{must(NewHeader("Authorization", "Token")), accepting})), anonymous: true},
+		"A-header": {chain: must(NewChain(Source{Extractor: must(NewHeader("Authorization", "Token")), Verifier: accepting})), anonymous: true},
 		"B-jwt":    b,
 		"B-cookie": b,
 		"C-query":  c,

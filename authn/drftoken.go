@@ -84,11 +84,11 @@ func (v *DRFToken) Verify(ctx context.Context, c Credential) (*session.Identity,
 	found, err := v.db.first(ctx, []any{sent}, &key, &id.Subject, &id.Name, &active)
 	switch {
 	case err != nil:
-		return nil, &Error{ErrUnavailable, ReasonVerifierUnavailable, scrub(err, sent)}
+		return nil, &Error{Kind: ErrUnavailable, Reason: ReasonVerifierUnavailable, Err: scrub(err, sent)}
 	case !found || subtle.ConstantTimeCompare([]byte(key), c.Value) != 1:
 		return nil, reject(ReasonUnknownToken, "drf_token: there is no such key")
 	case !active && !v.acceptInactive:
-		return nil, &Error{ErrRejected, ReasonInactiveUser, fmt.Errorf("drf_token: user %s is not active", id.Subject)}
+		return nil, &Error{Kind: ErrRejected, Reason: ReasonInactiveUser, Err: fmt.Errorf("drf_token: user %s is not active", id.Subject)}
 	}
 	return id, nil
 }

@@ -54,6 +54,8 @@ type Error struct {
 	Kind   error // ErrAbsent, ErrRejected, ErrForbidden or ErrUnavailable
 	Reason Reason
 	Err    error // the cause; nil where the reason says it all
+	// By is the name of the verifier or authorizer that refused, from the configuration; "" where none did.
+	By string
 }
 
 // Error returns the kind, the reason and the cause in one line.
@@ -73,6 +75,6 @@ func (e *Error) Unwrap() []error {
 	return []error{e.Kind, e.Err}
 }
 
-func reject(r Reason, cause string) error { return &Error{ErrRejected, r, errors.New(cause)} }
+func reject(r Reason, cause string) error { return &Error{Kind: ErrRejected, Reason: r, Err: errors.New(cause)} }
 
-func forbid(r Reason, cause string) error { return &Error{ErrForbidden, r, errors.New(cause)} }
+func forbid(r Reason, cause string) error { return &Error{Kind: ErrForbidden, Reason: r, Err: errors.New(cause)} }

@@ -2,12 +2,15 @@ package authn
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"net/http"
 	"os"
 	"strings"
 	"testing"
+
+	"github.com/fairlead-ws/fairlead/session"
 )
 
 // fixtureSecret signed the JWTs of the fixtures. It is as throw-away as they are.
@@ -107,6 +110,15 @@ func wantRefusal(t testing.TB, err, kind error, reason Reason, secrets ...string
 		t.Fatalf("got %v, want %v (%s)", err, kind, reason)
 	}
 	wantNoSecret(t, err, secrets...)
+}
+
+// authorize asks a about g, and returns why not.
+func authorize(ctx context.Context, a Authorizer, id *session.Identity, g session.Group, p Params) error {
+	rule, err := a.Authorize(ctx, &Question{Identity: id, Group: g, Params: p})
+	if (rule == "") != (err != nil) {
+		return errors.New("want a rule or an error")
+	}
+	return err
 }
 
 // wantNoSecret fails if the error, or anything that it wraps, holds one of the secrets.

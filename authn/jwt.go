@@ -222,7 +222,7 @@ func (v *JWT) verify(s *scratch, token []byte) (*session.Identity, error) {
 	}
 	id, err := v.identity(s)
 	if err != nil {
-		return nil, &Error{ErrRejected, ReasonBadClaims, err}
+		return nil, &Error{Kind: ErrRejected, Reason: ReasonBadClaims, Err: err}
 	}
 	return id, nil
 }
@@ -246,7 +246,7 @@ func (v *JWT) method(s *scratch) (int, error) {
 // invalid says what the validator's err means in our words.
 func invalid(err error) error {
 	if e, ok := errors.AsType[*claimError](err); ok {
-		return &Error{ErrRejected, ReasonBadClaims, e}
+		return &Error{Kind: ErrRejected, Reason: ReasonBadClaims, Err: e}
 	}
 	switch {
 	case errors.Is(err, jwt.ErrTokenExpired):

@@ -93,7 +93,7 @@ func TestPostgresUUID(t *testing.T) {
 			"76eedf10-fdc5-4888-9a2a-5ca6d6f84f72": ReasonForbidden,
 			"alice":                                odd, // as a text the server itself refuses it
 		} {
-			err := a.Authorize(t.Context(), &session.Identity{Subject: subject}, g, nil)
+			err := authorize(t.Context(), a, &session.Identity{Subject: subject}, g, nil)
 			if want == "" {
 				if err != nil {
 					t.Errorf("%s, %s: %v", kind, subject, err)

@@ -57,7 +57,7 @@ func TestNoErrorHoldsACredential(t *testing.T) {
 		for _, v := range verifiers {
 			var sources []Source
 			for _, e := range extractors {
-				sources = append(sources, Source{e, v})
+				sources = append(sources, Source{Extractor: e, Verifier: v})
 			}
 			chain := must(NewChain(sources...))
 			for i := range ways {

@@ -95,29 +95,41 @@ func (a *SQL) prepare(c SQLConfig) (err error) {
 // Authorize implements [Authorizer]. It blocks until the database has answered, for the configured timeout at most. A value
 // that is missing or cannot be bound as its type is forbidden with [ReasonBadParameter] and without a question, and so is
 // one that the column's type cannot hold. An anonymous client is forbidden where the query asks who it is.
-func (a *SQL) Authorize(ctx context.Context, id *session.Identity, g session.Group, p Params) error {
+// The rule is the authorizer's name.
+func (a *SQL) Authorize(ctx context.Context, q *Question) (rule string, err error) {
+	if err := a.ask(ctx, q.Identity, q.Group, q.Params); err != nil {
+		return "", err
+	}
+	return a.name, nil
+}
+
+func (a *SQL) ask(ctx context.Context, id *session.Identity, g session.Group, p Params) error {
 	if a.asksWho && id.Anonymous {
-		return forbid(ReasonForbidden, a.name+": the client is anonymous, and the query asks for a user")
+		return a.forbid(ReasonForbidden, "the client is anonymous, and the query asks for a user")
 	}
 	args := make([]any, len(a.bindings))
 	for i, b := range a.bindings {
 		value, ok := lookUp(b.name, id, g, p)
 		if !ok {
-			return forbid(ReasonBadParameter, a.name+": the path has no :"+b.name)
+			return a.forbid(ReasonBadParameter, "the path has no :"+b.name)
 		}
 		if args[i], ok = a.bind(value, b.kind); !ok {
-			return forbid(ReasonBadParameter, a.name+": :"+b.name+" is no "+b.kind)
+			return a.forbid(ReasonBadParameter, ":"+b.name+" is no "+b.kind)
 		}
 	}
 	switch found, err := a.db.first(ctx, args); {
 	case errors.Is(err, errValue):
-		return &Error{ErrForbidden, ReasonBadParameter, fmt.Errorf("%s: %w", a.name, err)}
+		return &Error{Kind: ErrForbidden, Reason: ReasonBadParameter, Err: fmt.Errorf("%s: %w", a.name, err), By: a.name}
 	case err != nil:
-		return &Error{ErrUnavailable, ReasonAuthorizerUnavailable, fmt.Errorf("%s: %w", a.name, err)}
+		return &Error{Kind: ErrUnavailable, Reason: ReasonAuthorizerUnavailable, Err: fmt.Errorf("%s: %w", a.name, err), By: a.name}
 	case !found:
-		return &Error{ErrForbidden, ReasonForbidden, fmt.Errorf("%s: no row allows group %s", a.name, g)}
+		return a.forbid(ReasonForbidden, "no row allows group "+g.String())
 	}
 	return nil
+}
+
+func (a *SQL) forbid(r Reason, cause string) error {
+	return &Error{Kind: ErrForbidden, Reason: r, Err: errors.New(a.name + ": " + cause), By: a.name}
 }
 
 // lookUp returns what a placeholder stands for.

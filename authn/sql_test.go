@@ -72,7 +72,7 @@ func testSQL(t *testing.T, dsn string) {
 		{"1 OR 1=1", "app_1234", ReasonBadParameter},
 	} {
 		g := must(session.ParseGroup(c.group))
-		err := gate.Authorize(t.Context(), &session.Identity{Subject: c.user}, g, groupParams(g))
+		err := authorize(t.Context(), gate, &session.Identity{Subject: c.user}, g, groupParams(g))
 		switch {
 		case c.reason == "":
 			if err != nil {
@@ -118,7 +118,7 @@ func testSQL(t *testing.T, dsn string) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			c.config.DSN = dsn
-			err := newSQL(t, c.config).Authorize(t.Context(), c.id, app, c.params)
+			err := authorize(t.Context(), newSQL(t, c.config), c.id, app, c.params)
 			if c.reason != "" {
 				wantRefusal(t, err, ErrForbidden, c.reason)
 			} else if err != nil {
@@ -128,7 +128,7 @@ func testSQL(t *testing.T, dsn string) {
 	}
 	t.Run("a mistake in the query is no refusal", func(t *testing.T) {
 		a := newSQL(t, SQLConfig{Name: "member", DSN: dsn, Query: "SELECT 1 FROM no_such_table"})
-		err := a.Authorize(t.Context(), alice, app, nil)
+		err := authorize(t.Context(), a, alice, app, nil)
 		wantRefusal(t, err, ErrUnavailable, ReasonAuthorizerUnavailable)
 		if !strings.Contains(err.Error(), "member") || !strings.Contains(err.Error(), "no_such_table") {
 			t.Errorf("the error does not help: %v", err)
@@ -141,7 +141,7 @@ func testSQL(t *testing.T, dsn string) {
 				t.Fatal(err)
 			}
 		}
-		wantRefusal(t, a.Authorize(t.Context(), alice, app, nil), ErrUnavailable, ReasonAuthorizerUnavailable)
+		wantRefusal(t, authorize(t.Context(), a, alice, app, nil), ErrUnavailable, ReasonAuthorizerUnavailable)
 	})
 }
 
@@ -170,12 +170,12 @@ func TestSQLAsksOnlyWhatFits(t *testing.T) {
 		{"-76eedf1" + uuid[8:], "1", ReasonBadParameter, ErrForbidden},
 		{strings.Repeat("-", 36), "1", ReasonBadParameter, ErrForbidden},
 	} {
-		err := a.Authorize(t.Context(), &session.Identity{Subject: c.user}, g, Params{{"group.id", c.id}})
+		err := authorize(t.Context(), a, &session.Identity{Subject: c.user}, g, Params{{"group.id", c.id}})
 		wantRefusal(t, err, c.kind, c.reason, "s3cr3t-pw")
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	err := a.Authorize(ctx, &session.Identity{Subject: uuid}, g, Params{{"group.id", "1"}})
+	err := authorize(ctx, a, &session.Identity{Subject: uuid}, g, Params{{"group.id", "1"}})
 	wantRefusal(t, err, ErrUnavailable, ReasonAuthorizerUnavailable, "s3cr3t-pw")
 }
 
@@ -185,10 +185,10 @@ func TestSQLUUIDSQLite(t *testing.T) {
 	writeDatabase(t, path, `CREATE TABLE member (user_id char(32)); INSERT INTO member VALUES ('76eedf10fdc548889a2a5ca6d6f84f71')`)
 	a := newSQL(t, SQLConfig{DSN: "sqlite:" + path, Query: "SELECT 1 FROM member WHERE user_id = :user", Params: map[string]string{"user": "uuid"}})
 	g := must(session.ParseGroup("a"))
-	if err := a.Authorize(t.Context(), &session.Identity{Subject: "76EEDF10-fdc5-4888-9a2a-5ca6d6f84f71"}, g, nil); err != nil {
+	if err := authorize(t.Context(), a, &session.Identity{Subject: "76EEDF10-fdc5-4888-9a2a-5ca6d6f84f71"}, g, nil); err != nil {
 		t.Error(err)
 	}
-	err := a.Authorize(t.Context(), &session.Identity{Subject: "76eedf10-fdc5-4888-9a2a-5ca6d6f84f72"}, g, nil)
+	err := authorize(t.Context(), a, &session.Identity{Subject: "76eedf10-fdc5-4888-9a2a-5ca6d6f84f72"}, g, nil)
 	wantRefusal(t, err, ErrForbidden, ReasonForbidden)
 }
 
@@ -228,7 +228,7 @@ func BenchmarkSQLSQLite(b *testing.B) {
 	p := groupParams(g)
 	b.ReportAllocs()
 	for b.Loop() {
-		if err := a.Authorize(ctx, id, g, p); err != nil {
+		if err := authorize(ctx, a, id, g, p); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -19,8 +19,8 @@ func (f verifierFunc) Verify(ctx context.Context, c authn.Credential) (*session.
 // authorizerFunc authorizes by a function.
 type authorizerFunc func(ctx context.Context, id *session.Identity, g session.Group, p authn.Params) error
 
-func (f authorizerFunc) Authorize(ctx context.Context, id *session.Identity, g session.Group, p authn.Params) error {
-	return f(ctx, id, g, p)
+func (f authorizerFunc) Authorize(ctx context.Context, q *authn.Question) (rule string, err error) {
+	return "test", f(ctx, q.Identity, q.Group, q.Params)
 }
 
 // tokenVerifier knows alice's token, and what is wrong with some others.

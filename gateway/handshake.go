@@ -117,11 +117,11 @@ func (h *handshake) open(ctx context.Context, s *serving, at time.Time) (err err
 	d := &deadline{parent: ctx, at: at}
 	defer d.end()
 	ctx = d
-	identity, err := h.identify(ctx)
+	found, err := h.identify(ctx)
 	if err != nil {
 		return err
 	}
-	groups, err := h.authorize(ctx, identity)
+	groups, rule, err := h.authorize(ctx, found.Identity)
 	if err != nil {
 		return err
 	}
@@ -139,10 +139,12 @@ func (h *handshake) open(ctx context.Context, s *serving, at time.Time) (err err
 	_ = h.conn.SetReadDeadline(time.Time{})
 	h.opening = true
 	return h.gateway.actors.Open(ctx, h.conn, actor.Birth{
-		Identity:   identity,
+		Identity:   found.Identity,
 		Route:      route.Path,
 		Handler:    route.Handler,
 		Groups:     groups,
+		By:         found.By,
+		Rule:       rule,
 		Greet:      route.Greet,
 		Response:   response,
 		Compressed: extension != "",
@@ -182,34 +184,34 @@ func (h *handshake) count() error {
 
 // identify returns who asks. Absent, rejected and unavailable are three answers: the route says what the first two mean,
 // and nothing makes an anonymous client of the third.
-func (h *handshake) identify(ctx context.Context) (*session.Identity, error) {
+func (h *handshake) identify(ctx context.Context) (authn.Found, error) {
 	route := h.match.route
 	if route.Chain == nil {
-		return session.Anonymous(), nil
+		return authn.Found{Identity: session.Anonymous()}, nil
 	}
-	id, err := h.authenticate(ctx)
+	found, err := h.authenticate(ctx)
 	switch {
 	case err == nil:
-		return id, nil
+		return found, nil
 	case route.AllowAnonymous && errors.Is(err, authn.ErrAbsent),
 		route.InvalidAnonymous && errors.Is(err, authn.ErrRejected):
-		return session.Anonymous(), nil
+		return authn.Found{Identity: session.Anonymous()}, nil
 	}
-	return nil, err
+	return authn.Found{}, err
 }
 
-// authorize returns the groups that the connection joins, if id may join each.
-func (h *handshake) authorize(ctx context.Context, id *session.Identity) ([]session.Group, error) {
-	groups, err := h.match.groups()
+// authorize returns the groups that the connection joins, if id may join each, and the rule that allowed the last of them.
+func (h *handshake) authorize(ctx context.Context, id *session.Identity) (groups []session.Group, rule string, err error) {
+	groups, err = h.match.groups()
 	if err != nil || h.match.route.Authorizer == nil {
-		return groups, err
+		return groups, "", err
 	}
 	for _, g := range groups {
-		if err := h.permit(ctx, id, g); err != nil {
-			return nil, undecided(err)
+		if rule, err = h.permit(ctx, id, g); err != nil {
+			return nil, "", undecided(err)
 		}
 	}
-	return groups, nil
+	return groups, rule, nil
 }
 
 // undecided makes an error that does not say forbidden, or what else it is, into one that says unavailable: that an

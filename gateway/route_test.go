@@ -44,7 +44,7 @@ func TestNewRoutesErrors(t *testing.T) {
 		{"neither is the narrower one", []Route{open("/a/{x}", ""), open("/{x}/b", "")}},
 		{"neither is the narrower one", []Route{open("/a/{group}", "app"), open("/{group}/b", "room")}},
 		{"nobody may come in", []Route{{Path: "/"}}},
-		{"this route joins none", []Route{{Path: "/", AllowAnonymous: true, Authorizer: authn.NewGrants()}}},
+		{"this route joins none", []Route{{Path: "/", AllowAnonymous: true, Authorizer: authn.NewGrants("")}}},
 		{`"a b" cannot be a subprotocol`, []Route{{Path: "/", AllowAnonymous: true, Protocols: []string{"a b"}}}},
 		{`"a" is there twice`, []Route{{Path: "/", AllowAnonymous: true, Protocols: []string{"a", "b", "a"}}}},
 		{`behind which clients send credentials`, []Route{{Path: "/", Chain: chain, Protocols: []string{"bearer.v1"}}}},

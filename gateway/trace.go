@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/fairlead-ws/fairlead/authn"
 	"github.com/fairlead-ws/fairlead/session"
 )
 
@@ -35,35 +36,36 @@ func (h *handshake) trace(why reason, status int) {
 }
 
 // authenticate asks the route's chain who the client is.
-func (h *handshake) authenticate(ctx context.Context) (*session.Identity, error) {
+func (h *handshake) authenticate(ctx context.Context) (authn.Found, error) {
 	t := h.gateway.tracer
 	if t == nil {
-		return h.match.route.Chain.Authenticate(ctx, &h.request)
+		return h.match.route.Chain.Find(ctx, &h.request)
 	}
 	ctx, end := t.Begin(ctx, "authenticate", time.Now())
-	id, err := h.match.route.Chain.Authenticate(ctx, &h.request)
+	found, err := h.match.route.Chain.Find(ctx, &h.request)
 	why, source := outcome(err), ""
 	if err == nil {
-		source = id.Source
+		source = found.Identity.Source
 	}
 	end(why.fault(), slog.String("fairlead.reason", why.String()), slog.String("fairlead.source", source))
-	return id, err
+	return found, err
 }
 
-// permit asks the route's authorizer whether id may join g.
-func (h *handshake) permit(ctx context.Context, id *session.Identity, g session.Group) error {
+// permit asks the route's authorizer whether id may join g, and by which rule.
+func (h *handshake) permit(ctx context.Context, id *session.Identity, g session.Group) (rule string, err error) {
 	route, t := h.match.route, h.gateway.tracer
+	q := &authn.Question{Identity: id, Group: g, Params: h.match.paramsFor(g), Request: &h.request}
 	if t == nil {
-		return route.Authorizer.Authorize(ctx, id, g, h.match.paramsFor(g))
+		return route.Authorizer.Authorize(ctx, q)
 	}
 	ctx, end := t.Begin(ctx, "authorize", time.Now())
-	err := route.Authorizer.Authorize(ctx, id, g, h.match.paramsFor(g))
+	rule, err = route.Authorizer.Authorize(ctx, q)
 	why := reasonOK
 	if err != nil {
 		why = outcome(undecided(err))
 	}
 	end(why.fault(), slog.String("fairlead.reason", why.String()))
-	return err
+	return rule, err
 }
 
 // outcome is what a handshake would be refused for, if err were its last word.

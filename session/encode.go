@@ -87,6 +87,12 @@ func (e Opened) append(b []byte) []byte {
 	if len(e.Groups) > 0 {
 		b = append(b, ']')
 	}
+	if e.By != "" {
+		b = appendString(append(b, `,"by":`...), e.By)
+	}
+	if e.Rule != "" {
+		b = appendString(append(b, `,"rule":`...), e.Rule)
+	}
 	return append(b, '}')
 }
 
@@ -122,7 +128,11 @@ func (e Refused) append(b []byte) []byte {
 		b, _ = e.Remote.AppendText(append(b, `,"remote":"`...)) // it never fails
 		b = append(b, '"')
 	}
-	return append(strconv.AppendUint(append(b, `,"count":`...), e.Count, 10), '}')
+	b = strconv.AppendUint(append(b, `,"count":`...), e.Count, 10)
+	if e.By != "" {
+		b = appendString(append(b, `,"by":`...), e.By)
+	}
+	return append(b, '}')
 }
 
 func appendGroup(b []byte, g Group) []byte {

@@ -44,6 +44,8 @@ type Opened struct {
 	Protocol string       `json:"protocol"`         // "raw"
 	Remote   netip.Prefix `json:"remote,omitzero"`  // truncated, see TruncateAddr
 	Groups   []Group      `json:"groups,omitempty"` // joined with the opening, in order
+	By       string       `json:"by,omitempty"`     // where the credential was and who verified it, in words of the configuration
+	Rule     string       `json:"rule,omitempty"`   // the authorizer's rule that allowed the groups, in words of the configuration
 }
 
 // Joined says that the session became a member of a group.
@@ -73,6 +75,7 @@ type Refused struct {
 	Route  string       `json:"route,omitempty"` // "" where no route matched
 	Remote netip.Prefix `json:"remote,omitzero"` // truncated, see TruncateAddr
 	Count  uint64       `json:"count"`           // handshakes that this event stands for, from 1
+	By     string       `json:"by,omitempty"`    // the verifier or authorizer that refused; "" where neither did, or several
 }
 
 // NodeStarted is the first event of an epoch.

@@ -184,7 +184,7 @@ func (a *assembler) addAuthorizer(i int) {
 	c := &a.l.Authorizers[i]
 	switch c.Kind {
 	case config.KindGrants:
-		a.authorizers[c.Name] = authn.NewGrants()
+		a.authorizers[c.Name] = authn.NewGrants(c.Name)
 	case config.KindSQL:
 		params := map[string]string{}
 		for name, kind := range c.Params {
@@ -264,7 +264,7 @@ func (a *assembler) chain(key string, credentials []config.Credential) *authn.Ch
 			continue
 		}
 		if v := a.verifiers[c.Verifier]; v != nil { // else it has a problem of its own
-			sources = append(sources, authn.Source{Extractor: e, Verifier: v})
+			sources = append(sources, authn.Source{Extractor: e, Verifier: v, Name: c.Verifier})
 		}
 	}
 	if len(sources) < len(credentials) {
@@ -288,6 +288,8 @@ func extractor(c config.Credential) (authn.Extractor, error) {
 		return authn.NewQuery(c.Name)
 	case "subprotocol":
 		return authn.NewSubprotocol(c.Prefix)
+	case "request":
+		return authn.NewWhole(), nil
 	default:
 		return nil, fmt.Errorf("from is %q", c.From) // checked by config
 	}
