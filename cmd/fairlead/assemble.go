@@ -20,14 +20,6 @@ import (
 	"github.com/fairlead-ws/fairlead/gateway"
 )
 
-// The proofs that what authn makes is what the gateway asks for.
-var (
-	_ authn.Verifier   = (*authn.DRFToken)(nil)
-	_ authn.Verifier   = (*authn.JWT)(nil)
-	_ authn.Authorizer = (*authn.Grants)(nil)
-	_ authn.Authorizer = (*authn.SQL)(nil)
-)
-
 // assembly is what a configuration means: its routes with all that they ask.
 type assembly struct {
 	cluster     bus.Cluster
@@ -75,12 +67,8 @@ func assemble(ctx context.Context, l *config.Loaded, r prometheus.Registerer) (*
 	if a.apiKeys, err = readAPIKeys(l.API.KeysFile); err != nil {
 		a.problem("api.keys_file", err)
 	}
-	for i := range l.Verifiers {
-		a.addVerifier(ctx, i)
-	}
-	for i := range l.Authorizers {
-		a.addAuthorizer(i)
-	}
+	a.addVerifiers(ctx)
+	a.addAuthorizers()
 	for i := range l.Routes {
 		a.addRoute(i)
 	}
@@ -133,91 +121,6 @@ func (a *assembler) addProxies() {
 		}
 		a.proxies = append(a.proxies, p)
 	}
-}
-
-func (a *assembler) addVerifier(ctx context.Context, i int) {
-	c, key := &a.l.Verifiers[i], fmt.Sprintf("verifier[%d]", i)
-	switch c.Kind {
-	case config.KindDRFToken:
-		v, err := authn.NewDRFToken(ctx, authn.DRFTokenConfig{
-			Name: c.Name, DSN: c.DSN, AcceptInactive: c.InactiveUsers == "accept", Registerer: a.r,
-		})
-		if err != nil {
-			a.problem(key, err)
-			return
-		}
-		a.verifiers[c.Name] = v
-		a.closers = append(a.closers, v)
-	case config.KindJWT:
-		jc, err := jwtConfig(c)
-		if err != nil {
-			a.problem(key+".public_key_file", err)
-			return
-		}
-		jc.Registerer = a.r
-		v, err := authn.NewJWT(jc)
-		if err != nil {
-			a.problem(key, err)
-			return
-		}
-		a.verifiers[c.Name] = v
-	}
-}
-
-// jwtConfig returns what authn wants to know of a verifier of kind jwt. The error is that of reading the public key.
-func jwtConfig(c *config.Verifier) (authn.JWTConfig, error) {
-	jc := authn.JWTConfig{
-		Name: c.Name, Algorithms: c.Algorithms, Secret: []byte(c.Secret),
-		Issuer: c.Issuer, Audience: c.Audience,
-		SubjectClaim: c.SubjectClaim, NameClaim: c.NameClaim, GroupsClaim: c.GroupsClaim,
-		Require: c.Require, AllowNoExpiry: !c.RequireExpiry, Leeway: c.Leeway,
-	}
-	if c.PublicKeyFile == "" {
-		return jc, nil
-	}
-	var err error
-	jc.PublicKey, err = os.ReadFile(c.PublicKeyFile)
-	return jc, err
-}
-
-func (a *assembler) addAuthorizer(i int) {
-	c := &a.l.Authorizers[i]
-	switch c.Kind {
-	case config.KindGrants:
-		a.authorizers[c.Name] = authn.NewGrants(c.Name)
-	case config.KindSQL:
-		params := map[string]string{}
-		for name, kind := range c.Params {
-			params[name], _ = kind.(string) // checked by config
-		}
-		v, err := authn.NewSQL(authn.SQLConfig{
-			Name: c.Name, DSN: c.DSN, Query: c.Query, Params: params, PathParams: a.pathParams(c.Name),
-		})
-		if err != nil {
-			a.problem(fmt.Sprintf("authorizer[%d]", i), err)
-			return
-		}
-		a.authorizers[c.Name] = v
-		a.closers = append(a.closers, v)
-	}
-}
-
-// pathParams returns the names of the path parameters, but for {group}, of the routes that ask the authorizer.
-func (a *assembler) pathParams(authorizer string) []string {
-	var names []string
-	for _, r := range a.l.Routes {
-		if r.Authorize != authorizer {
-			continue
-		}
-		for segment := range strings.SplitSeq(r.Path, "/") {
-			name, open := strings.CutPrefix(segment, "{")
-			name, closed := strings.CutSuffix(name, "}")
-			if name = strings.TrimSuffix(name, "..."); open && closed && name != "group" {
-				names = append(names, name)
-			}
-		}
-	}
-	return names
 }
 
 // handlers are the values of on_message.

@@ -18,6 +18,7 @@ type Config struct {
 	NATS        NATS         `toml:"nats"`
 	TLS         TLS          `toml:"tls"`
 	Journal     Journal      `toml:"journal"`
+	Session     Session      `toml:"session"`
 	API         API          `toml:"api"`
 	Limits      Limits       `toml:"limits"`
 	Compression Compression  `toml:"compression"`
@@ -75,6 +76,13 @@ type Journal struct {
 	BufferBytes int           `toml:"buffer_bytes"` // of events that wait while the log is away
 }
 
+// Session is about what outlives a connection.
+type Session struct {
+	// Secret is what tickets are signed with, the same for all nodes. "": a random one, for a node that is alone.
+	Secret     string `toml:"secret" secret:"secret_file"`
+	SecretFile string `toml:"secret_file"`
+}
+
 // API is about the internal port.
 type API struct {
 	KeysFile string `toml:"keys_file" reload:"yes"` // bearer keys, "name:key" each on a line of its own
@@ -101,6 +109,7 @@ type Limits struct {
 	MessageBurst          int           `toml:"message_burst" reload:"yes"`          // 0: a quarter of MessagesPerSecond
 	BytesPerSecond        int           `toml:"bytes_per_second" reload:"yes"`       // of one connection's messages
 	ByteBurst             int           `toml:"byte_burst" reload:"yes"`             // 0: a quarter of BytesPerSecond, or MessageBytes
+	RejectionsPerAddress  int           `toml:"rejections_per_address" reload:"yes"` // rejected credentials per minute
 	GroupsPerConnection   int           `toml:"groups_per_connection" reload:"yes"`
 	MaxAge                time.Duration `toml:"max_age" reload:"yes"` // of a connection
 }
@@ -125,73 +134,6 @@ type Log struct {
 	Format string `toml:"format" enum:"text,json"`
 }
 
-// The kinds of verifiers and authorizers.
-const (
-	KindDRFToken = "drf_token"
-	KindJWT      = "jwt"
-	KindSQL      = "sql"
-	KindGrants   = "grants"
-)
-
-// Verifier is one [[verifier]]: it says whether a credential is good and whose it is.
-type Verifier struct {
-	Name string `toml:"name"`
-	Kind string `toml:"kind" enum:"drf_token,jwt"`
-
-	DSN           string `toml:"dsn" only:"drf_token" secret:"dsn_file"`
-	DSNFile       string `toml:"dsn_file" only:"drf_token"`
-	InactiveUsers string `toml:"inactive_users" only:"drf_token" enum:"refuse,accept"`
-
-	Algorithms    []string       `toml:"algorithms" only:"jwt"`
-	Secret        string         `toml:"secret" only:"jwt" secret:"secret_file"`
-	SecretFile    string         `toml:"secret_file" only:"jwt"`
-	PublicKeyFile string         `toml:"public_key_file" only:"jwt"`
-	Issuer        string         `toml:"issuer" only:"jwt"`
-	Audience      string         `toml:"audience" only:"jwt"`
-	SubjectClaim  string         `toml:"subject_claim" only:"jwt"`
-	NameClaim     string         `toml:"name_claim" only:"jwt"`
-	GroupsClaim   string         `toml:"groups_claim" only:"jwt"`
-	Require       map[string]any `toml:"require" only:"jwt"`
-	RequireExpiry bool           `toml:"require_expiry" only:"jwt"`
-	Leeway        time.Duration  `toml:"leeway" only:"jwt"`
-}
-
-// Authorizer is one [[authorizer]]: it says whether an identity may join a group.
-type Authorizer struct {
-	Name string `toml:"name"`
-	Kind string `toml:"kind" enum:"sql,grants"`
-
-	DSN     string         `toml:"dsn" only:"sql" secret:"dsn_file"`
-	DSNFile string         `toml:"dsn_file" only:"sql"`
-	Query   string         `toml:"query" only:"sql"`
-	Params  map[string]any `toml:"params" only:"sql"`
-}
-
-// Route is one [[route]]: a path pattern with its rules.
-type Route struct {
-	Path         string       `toml:"path"`
-	Category     string       `toml:"category"`
-	Join         []string     `toml:"join"`
-	Origins      []string     `toml:"origins"`
-	NoOrigin     string       `toml:"no_origin" enum:"refuse,allow"`
-	Anonymous    string       `toml:"anonymous" enum:"refuse,allow"`
-	Invalid      string       `toml:"invalid" enum:"refuse,anonymous"`
-	Authorize    string       `toml:"authorize"`
-	OnMessage    string       `toml:"on_message" enum:"broadcast,echo,ignore"`
-	Greet        bool         `toml:"greet"`
-	Subprotocols []string     `toml:"subprotocols"`
-	Credentials  []Credential `toml:"credential"`
-}
-
-// Credential is one place of a handshake in which a route looks for a credential.
-type Credential struct {
-	From     string `toml:"from" enum:"header,cookie,query,subprotocol"`
-	Name     string `toml:"name" only:"header,cookie,query"`
-	Scheme   string `toml:"scheme" only:"header"`
-	Prefix   string `toml:"prefix" only:"subprotocol"`
-	Verifier string `toml:"verifier"`
-}
-
 // Default returns a new configuration with every default and no verifier, authorizer or route.
 func Default() *Config {
 	return &Config{
@@ -214,20 +156,6 @@ func Default() *Config {
 		Drain:       Drain{Window: 30 * time.Second, CloseRate: 1000},
 		Log:         Log{Level: "info", Format: "text"},
 	}
-}
-
-// setDefaults gives a new entry its defaults, before the layers write into it.
-func (v *Verifier) setDefaults() {
-	v.InactiveUsers = "refuse"
-	v.SubjectClaim = "user_id"
-	v.NameClaim = "username"
-	v.GroupsClaim = "groups"
-	v.RequireExpiry = true
-}
-
-func (r *Route) setDefaults() {
-	r.NoOrigin, r.Anonymous, r.Invalid = "refuse", "refuse", "refuse"
-	r.OnMessage = "broadcast"
 }
 
 // VerifierIndex returns the index of the verifier with that name, or -1.

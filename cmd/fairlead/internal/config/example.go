@@ -9,8 +9,15 @@ import (
 //go:embed example.toml
 var exampleText string
 
-// Example returns a complete configuration with every key, commented. The secret in it is new each time, so that no
+// placeholder stands for a secret in the example's text.
+const placeholder = `"SECRET"`
+
+// Example returns a complete configuration with every key, commented. The secrets in it are new each time, so that no
 // secret of an example is ever shared.
 func Example() string {
-	return strings.Replace(exampleText, `"SECRET"`, `"`+rand.Text()+rand.Text()+`"`, 1)
+	text := exampleText
+	for strings.Contains(text, placeholder) {
+		text = strings.Replace(text, placeholder, `"`+rand.Text()+rand.Text()+`"`, 1)
+	}
+	return text
 }

@@ -104,7 +104,7 @@ func TestSummary(t *testing.T) {
 func TestExample(t *testing.T) {
 	text := Example()
 	l := mustLoad(t, text, Source{})
-	if len(l.Verifiers) != 2 || len(l.Routes) != 2 {
+	if len(l.Verifiers) != 6 || len(l.Routes) != 2 {
 		t.Errorf("it has %d verifiers and %d routes", len(l.Verifiers), len(l.Routes))
 	}
 	if again := Example(); again == text {
@@ -113,8 +113,9 @@ func TestExample(t *testing.T) {
 	if !strings.Contains(text, "FAIRLEAD_VERIFIER_JWT_SECRET.") {
 		t.Error("the secret stands where it does not belong")
 	}
-	if s := l.Verifiers[1].Secret; len(s) < 32 || strings.Contains(text, "SECRET\"") {
-		t.Errorf("the secret is %q", s)
+	session, jwt := l.Verifiers[1].Secret, l.Verifiers[2].Secret
+	if len(session) < 32 || len(jwt) < 32 || session == jwt || strings.Contains(text, "SECRET\"") {
+		t.Errorf("the secrets are %q and %q", session, jwt)
 	}
 	t.Run("has every key", func(t *testing.T) {
 		for _, key := range allKeys() {

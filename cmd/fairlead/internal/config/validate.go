@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // validate notes every mistake that shows without the other packages.
@@ -90,11 +91,25 @@ func (l *Loaded) checkName(key, name string, before []string) {
 func (l *Loaded) checkVerifier(i int) {
 	v, key := &l.Verifiers[i], "verifier"+index(i)
 	l.checkName(key+".name", v.Name, l.verifierNames()[:i])
+	l.checkNotNegative(key+".cache_ttl", int64(v.CacheTTL))
+	l.checkNotNegative(key+".negative_ttl", int64(v.NegativeTTL))
 	switch v.Kind {
 	case KindDRFToken:
 		l.checkDSN(key, v.DSN)
+		l.checkListen(key, v)
+	case KindDjangoSession:
+		l.checkSession(key, v)
 	case KindJWT:
 		l.checkJWT(key, v)
+	case KindIssuers:
+		l.checkOf(key, v.Of, v.Name, "verifier", l.verifierNames())
+	case KindCallback:
+		l.checkURL(key+".url", v.URL)
+		l.checkTimeout(key+".timeout", v.Timeout)
+	case KindTicket:
+		if l.NATS.URL != "" && l.Session.Secret == "" && l.Session.SecretFile == "" {
+			l.add("session.secret", "is missing; want the same secret on each node, or a ticket of one would be refused by the others")
+		}
 	}
 }
 
@@ -102,13 +117,7 @@ func (l *Loaded) checkJWT(key string, v *Verifier) {
 	if len(v.Algorithms) == 0 {
 		l.add(key+".algorithms", "is empty; want the ones that tokens are signed with, such as [\"HS256\"]: a token never chooses")
 	}
-	switch {
-	case v.Secret != "" && v.PublicKeyFile != "":
-		l.add(key+".public_key_file", "a secret is set as well; want a secret for HS256 and its like, or a public key for the others")
-	case v.Secret == "" && v.SecretFile == "" && v.PublicKeyFile == "":
-		l.add(key, "has no key; want secret, secret_file or public_key_file, or the environment variable FAIRLEAD_VERIFIER_%s_SECRET",
-			envName(v.Name))
-	}
+	l.checkJWTKeys(key, v)
 	for _, claim := range sortedKeys(v.Require) {
 		switch v.Require[claim].(type) {
 		case string, bool, int64:
@@ -121,9 +130,22 @@ func (l *Loaded) checkJWT(key string, v *Verifier) {
 func (l *Loaded) checkAuthorizer(i int) {
 	a, key := &l.Authorizers[i], "authorizer"+index(i)
 	l.checkName(key+".name", a.Name, l.authorizerNames()[:i])
-	if a.Kind != KindSQL {
-		return
+	l.checkNotNegative(key+".cache_ttl", int64(a.CacheTTL))
+	l.checkNotNegative(key+".negative_ttl", int64(a.NegativeTTL))
+	switch a.Kind {
+	case KindSQL:
+		l.checkSQL(key, a)
+	case KindCallback:
+		l.checkURL(key+".url", a.URL)
+		l.checkTimeout(key+".timeout", a.Timeout)
+	case KindSigned:
+		l.checkSigned(key, a)
+	case KindAny:
+		l.checkOf(key, a.Of, a.Name, "authorizer", l.authorizerNames())
 	}
+}
+
+func (l *Loaded) checkSQL(key string, a *Authorizer) {
 	l.checkDSN(key, a.DSN)
 	if strings.TrimSpace(a.Query) == "" {
 		l.add(key+".query", `is missing; want an SQL query that gives a row to members, such as "SELECT 1 FROM grants WHERE user_id = :user AND app_id = :id"`)
@@ -140,9 +162,9 @@ func (l *Loaded) checkDSN(key, dsn string) {
 	_, fromFile := l.origins[key+".dsn_file"]
 	switch {
 	case dsn == "" && !fromFile:
-		l.add(key+".dsn", "is missing; want sqlite:PATH or postgres://USER:PASSWORD@HOST/DATABASE")
-	case dsn != "" && !strings.HasPrefix(dsn, "sqlite:") && !strings.HasPrefix(dsn, "postgres://") && !strings.HasPrefix(dsn, "postgresql://"):
-		l.add(key+".dsn", "begins with neither sqlite: nor postgres://; want sqlite:PATH or postgres://USER:PASSWORD@HOST/DATABASE")
+		l.add(key+".dsn", "is missing; want %s", wantDSN)
+	case dsn != "" && !isDSN(dsn):
+		l.add(key+".dsn", "begins with none of sqlite:, postgres:// and mysql://; want %s", wantDSN)
 	}
 }
 
@@ -156,6 +178,10 @@ func (l *Loaded) checkRoute(i int) {
 	}
 	if l.origins[key+".invalid"].Layer != LayerDefault && r.Invalid == "anonymous" && len(r.Credentials) == 0 {
 		l.add(key+".invalid", "the route looks for no credential that could be invalid; want a credential list, or leave invalid out")
+	}
+	l.checkNotNegative(key+".recheck", int64(r.Recheck))
+	if r.Recheck > 0 && r.Recheck < time.Second {
+		l.add(key+".recheck", "is %v; want 0 for never, or a second and more, such as \"60s\"", r.Recheck)
 	}
 	if r.Authorize != "" && l.AuthorizerIndex(r.Authorize) < 0 {
 		l.add(key+".authorize", "%s", unknownName("authorizer", r.Authorize, l.authorizerNames()))
@@ -172,7 +198,7 @@ func (l *Loaded) checkRoute(i int) {
 }
 
 func (l *Loaded) checkCredential(key string, c *Credential) {
-	if c.From != "" && c.From != "subprotocol" && c.Name == "" {
+	if c.From != "" && c.From != "subprotocol" && c.From != "request" && c.Name == "" {
 		l.add(key+".name", "is missing; want the name of the %s", map[string]string{
 			"header": "header field, such as Authorization", "cookie": "cookie", "query": "query parameter, such as token",
 		}[c.From])

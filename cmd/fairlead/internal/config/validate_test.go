@@ -42,7 +42,7 @@ func TestErrors(t *testing.T) {
 		"key of another":      {"[listen]\nwrite_timeout = \"1s\"", []string{`FILE:2: listen.write_timeout: there is no such key here; did you mean limits.write_timeout?`}},
 		"part of a name":      {"[limits]\nping = \"1s\"", []string{`FILE:2: limits.ping: there is no such key; did you mean "ping_interval"?`}},
 		"nothing near":        {"[log]\nxyzzy = 1", []string{`FILE:2: log.xyzzy: there is no such key; there are level, format`}},
-		"later version's key": {"[[group]]\nmatch = \"x\"", []string{`FILE:1: group: there is no such key; there are node, listen, nats, tls, journal, api, limits, compression, drain, log, verifier, authorizer, route`}},
+		"later version's key": {"[[group]]\nmatch = \"x\"", []string{`FILE:1: group: there is no such key; there are node, listen, nats, tls, journal, session, api, limits, compression, drain, log, verifier, authorizer, route`}},
 		"several": {
 			"[log]\nlevel = \"debg\"\nformat = 1\n[limits]\nhandshakes = \"many\"\nconnections = -1\nwrite_timeout = \"0s\"\npong_timeout = 5",
 			[]string{
@@ -144,7 +144,7 @@ func TestErrors(t *testing.T) {
 				`FILE:5: route[0].join: is a text; want a list of texts, such as ["a", "b"]`,
 				`FILE:6: route[0].origins: has the number 1 as entry 1; want only texts in quotes`,
 				`FILE:7: route[0].credential[0]: is the number 1; want a table`,
-				`FILE:7: route[0].credential[0].from: is missing; want "header", "cookie", "query" or "subprotocol"`,
+				`FILE:7: route[0].credential[0].from: is missing; want "header", "cookie", "query", "subprotocol" or "request"`,
 				`FILE:7: route[0].credential[0].verifier: is missing; want the name of a verifier; there is none`,
 			},
 		},
@@ -178,25 +178,25 @@ func TestErrors(t *testing.T) {
 		},
 		"nats listen": {"[nats]\nlisten = \"x\"", []string{`FILE:2: nats.listen: "x" is no address; want HOST:PORT, such as 127.0.0.1:8000, or :8000 for all interfaces`}},
 		"verifiers": {
-			"[[verifier]]\n[[verifier]]\nname = \"1\"\nkind = \"jwt\"\ndsn = \"sqlite:x\"\n[[verifier]]\nname = \"a-b\"\nkind = \"drf_token\"\ndsn = \"mysql://u:hidden@h\"\n" +
+			"[[verifier]]\n[[verifier]]\nname = \"1\"\nkind = \"jwt\"\ndsn = \"sqlite:x\"\n[[verifier]]\nname = \"a-b\"\nkind = \"drf_token\"\ndsn = \"oracle://u:hidden@h\"\n" +
 				"[[verifier]]\nname = \"A_B\"\nkind = \"jwt\"\nalgorithms = [\"HS256\"]\nsecret = \"x\"\npublic_key_file = \"x\"\nrequire = {a = 1.5}",
 			[]string{
-				`FILE:1: verifier[0].kind: is missing; want "drf_token" or "jwt"`,
+				`FILE:1: verifier[0].kind: is missing; want "drf_token", "django_session", "jwt", "issuers", "callback" or "ticket"`,
 				`FILE:1: verifier[0].name: "" is no name; want a letter, then letters, digits, _ or -`,
-				`FILE:2: verifier[1]: has no key; want secret, secret_file or public_key_file, or the environment variable FAIRLEAD_VERIFIER_1_SECRET`,
+				`FILE:2: verifier[1]: has no key; want secret, secret_file, public_key_file, jwks_url or discover, or the environment variable FAIRLEAD_VERIFIER_1_SECRET`,
 				`FILE:2: verifier[1].algorithms: is empty; want the ones that tokens are signed with, such as ["HS256"]: a token never chooses`,
 				`FILE:3: verifier[1].name: "1" is no name; want a letter, then letters, digits, _ or -`,
-				`FILE:5: verifier[1].dsn: belongs to "drf_token", and this is "jwt"`,
-				`FILE:9: verifier[2].dsn: begins with neither sqlite: nor postgres://; want sqlite:PATH or postgres://USER:PASSWORD@HOST/DATABASE`,
+				`FILE:5: verifier[1].dsn: belongs to "drf_token" or "django_session", and this is "jwt"`,
+				`FILE:9: verifier[2].dsn: begins with none of sqlite:, postgres:// and mysql://; want sqlite:PATH, postgres://USER:PASSWORD@HOST/DATABASE or mysql://USER:PASSWORD@HOST/DATABASE`,
 				`FILE:11: verifier[3].name: "A_B" is there twice; want a name of its own for each, so that routes and variables can mean one`,
-				`FILE:15: verifier[3].public_key_file: a secret is set as well; want a secret for HS256 and its like, or a public key for the others`,
+				`FILE:15: verifier[3].public_key_file: secret is set as well; want one: a secret for HS256 and its like, a public key or a JWKS for the others`,
 				`FILE:16: verifier[3].require.a: is the number 1.5; want a text, a whole number, true or false`,
 			},
 		},
 		"authorizers": {
 			"[[authorizer]]\nname = \"m\"\nkind = \"sql\"\nparams = {user = 1}\n[[authorizer]]\nname = \"g\"\nkind = \"grants\"\nquery = \"x\"",
 			[]string{
-				"FILE:1: authorizer[0].dsn: is missing; want sqlite:PATH or postgres://USER:PASSWORD@HOST/DATABASE",
+				"FILE:1: authorizer[0].dsn: is missing; want sqlite:PATH, postgres://USER:PASSWORD@HOST/DATABASE or mysql://USER:PASSWORD@HOST/DATABASE",
 				`FILE:1: authorizer[0].query: is missing; want an SQL query that gives a row to members, such as "SELECT 1 FROM grants WHERE user_id = :user AND app_id = :id"`,
 				`FILE:4: authorizer[0].params.user: is the number 1; want the name of a type, such as "int"`,
 				`FILE:8: authorizer[1].query: belongs to "sql", and this is "grants"`,
@@ -204,7 +204,7 @@ func TestErrors(t *testing.T) {
 		},
 		"kind": {
 			"[[verifier]]\nname = \"a\"\nkind = \"drf\"\n",
-			[]string{`FILE:3: verifier[0].kind: is "drf"; want "drf_token" or "jwt"; did you mean "drf_token"?`},
+			[]string{`FILE:3: verifier[0].kind: is "drf"; want "drf_token", "django_session", "jwt", "issuers", "callback" or "ticket"; did you mean "drf_token"?`},
 		},
 		"routes": {
 			jwtConfig + "[[route]]\n[[route]]\npath = \"/b\"\nanonymous = \"allow\"\nno_origin = \"refuse\"\ninvalid = \"anonymous\"\nauthorize = \"membr\"\n[[authorizer]]\nname = \"member\"\nkind = \"grants\"\n",
