@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/netip"
 	"os"
@@ -47,15 +48,17 @@ type assembler struct {
 	*assembly
 	l        *config.Loaded
 	r        prometheus.Registerer
+	logger   *slog.Logger // of what goes on behind a handshake, such as keys that are fetched
 	problems config.Errors
 }
 
 // assemble makes the parts that l describes. Databases are not asked yet, but a file of SQLite must be there. The error is
-// a [config.Errors] with every mistake; nothing is left open then. The caller closes the assembly.
-func assemble(ctx context.Context, l *config.Loaded, r prometheus.Registerer) (*assembly, error) {
+// a [config.Errors] with every mistake; nothing is left open then. The caller closes the assembly. Without a registerer r
+// nothing is counted.
+func assemble(ctx context.Context, l *config.Loaded, r prometheus.Registerer, logger *slog.Logger) (*assembly, error) {
 	a := &assembler{
 		assembly: &assembly{verifiers: map[string]authn.Verifier{}, authorizers: map[string]authn.Authorizer{}},
-		l:        l, r: r,
+		l:        l, r: r, logger: logger,
 	}
 	var err error
 	if a.cluster, err = bus.ParseCluster(l.NATS.Cluster); err != nil {

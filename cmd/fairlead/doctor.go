@@ -94,7 +94,7 @@ func (cmd doctorCmd) examine(ctx context.Context, c *console, d *doctor) {
 	l, err := serveCmd{configFile: cmd.configFile, Dev: cmd.Dev}.load(c)
 	if err == nil {
 		d.config = l
-		d.parts, err = assemble(ctx, l, nil)
+		d.parts, err = assemble(ctx, l, nil, quiet())
 	}
 	if err != nil {
 		for _, line := range strings.Split(err.Error(), "\n") {

@@ -99,7 +99,7 @@ func newNode(ctx context.Context, l *config.Loaded, logger *slog.Logger) (_ *nod
 	if err = n.startTracing(ctx); err != nil {
 		return nil, err
 	}
-	if n.parts, err = assemble(ctx, l, n.registry); err != nil {
+	if n.parts, err = assemble(ctx, l, n.registry, n.logger); err != nil {
 		return nil, err
 	}
 	if n.reloader, err = newReloader(n.registry, l, n.parts); err != nil {

@@ -98,7 +98,7 @@ func (n *node) reload(ctx context.Context, load func() (*config.Loaded, error)) 
 	}
 	var parts *assembly
 	if err == nil {
-		parts, err = assemble(ctx, l, n.registry)
+		parts, err = assemble(ctx, l, n.registry, n.logger)
 	}
 	if err == nil {
 		err = n.takeUp(l, parts)
