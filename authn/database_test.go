@@ -2,7 +2,6 @@ package authn
 
 import (
 	"database/sql"
-	"errors"
 	"io"
 	"net"
 	"os"
@@ -106,30 +105,6 @@ func writeDatabase(t *testing.T, path, statements string) {
 	}
 }
 
-func TestSQLiteIsReadOnly(t *testing.T) {
-	path := copyDatabase(t, "db")
-	db, err := openSQLite(databaseConfig{dsn: "sqlite:" + path, timeout: time.Second}, "DELETE FROM authtoken_token RETURNING key")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if found, err := db.first(t.Context(), nil); err == nil {
-		t.Errorf("a DELETE went through, with a row: %v", found)
-	}
-	var queryOnly int // beside the mode of the file: an attached one would be writable
-	if err := db.db.QueryRow("PRAGMA query_only").Scan(&queryOnly); err != nil || queryOnly != 1 {
-		t.Errorf("query_only is %d, %v", queryOnly, err)
-	}
-	if _, err := db.db.Exec("PRAGMA query_only = 0; DELETE FROM authtoken_token"); err == nil {
-		t.Error("the file was opened for writing")
-	}
-	if err := db.close(); err != nil {
-		t.Error(err)
-	}
-	if _, err := verify(t, newDRFToken(t, DRFTokenConfig{DSN: "sqlite:" + path}), aliceKey); err != nil {
-		t.Error(err)
-	}
-}
-
 // TestPostgresDown needs no PostgreSQL: nobody listens, or somebody who never answers.
 func TestPostgresDown(t *testing.T) {
 	refusing := must(net.Listen("tcp", "127.0.0.1:0"))
@@ -175,44 +150,5 @@ func TestPostgresDown(t *testing.T) {
 				t.Error(err)
 			}
 		})
-	}
-}
-
-func TestPostgresPoolSize(t *testing.T) {
-	for dsn, want := range map[string]int32{
-		"postgres://h/d":                  DefaultMaxConns,
-		"postgres://h/d?pool_max_conns=3": 3,
-		"postgresql://h/d":                DefaultMaxConns,
-	} {
-		db, err := openPostgres(t.Context(), databaseConfig{dsn: dsn, timeout: time.Second}, "SELECT 1")
-		if err != nil {
-			t.Fatal(err)
-		}
-		if got := db.pool.Config().MaxConns; got != want {
-			t.Errorf("%s: %d connections, want %d", dsn, got, want)
-		}
-		if err := db.close(); err != nil {
-			t.Error(err)
-		}
-	}
-	db, err := openPostgres(t.Context(), databaseConfig{dsn: "postgres://h/d", timeout: time.Second, maxConns: 5}, "SELECT 1")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if got := db.pool.Config().MaxConns; got != 5 {
-		t.Errorf("%d connections, want 5", got)
-	}
-	if err := db.close(); err != nil {
-		t.Error(err)
-	}
-}
-
-func TestScrub(t *testing.T) {
-	quoting := errors.New(`invalid byte sequence in "SECRET"`)
-	if got := scrub(quoting, "SECRET"); strings.Contains(got.Error(), "SECRET") || errors.Is(got, quoting) {
-		t.Errorf("got %v", got)
-	}
-	if got := scrub(quoting, "other"); !errors.Is(got, quoting) {
-		t.Errorf("got %v", got)
 	}
 }

@@ -3,13 +3,15 @@ package authn
 import (
 	"bytes"
 	"context"
-	"crypto/subtle"
+	"errors"
 	"fmt"
+	"strings"
 	"time"
 	"unicode/utf8"
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/fairlead-ws/fairlead/authn/internal/database"
 	"github.com/fairlead-ws/fairlead/session"
 )
 
@@ -18,21 +20,36 @@ const maxDRFKey = 128
 
 // DRFTokenConfig says where the tokens are.
 type DRFTokenConfig struct {
-	Name           string        // of the verifier, Identity.Source and a metric's label; "" is "drf_token"
-	DSN            string        // sqlite:PATH or postgres://…
+	Name           string // of the verifier, Identity.Source and a metric's label; "" is "drf_token"
+	DSN            string // sqlite:PATH, postgres://… or mysql://…
+	Model          UserModel
+	Tokens         TokenModel
 	AcceptInactive bool          // accept the token of a user whose is_active is false
-	Timeout        time.Duration // for one look-up; 0 is DefaultTimeout
-	MaxConns       int           // 0 is DefaultMaxConns
+	Timeout        time.Duration // for one look-up; 0 is two seconds
+	MaxConns       int           // 0 is eight
 	Registerer     prometheus.Registerer
 }
 
-// DRFToken verifies the tokens of Django REST framework (rest_framework.authtoken) against Django's own tables,
-// authtoken_token and auth_user, which it only reads. It may be used by many goroutines.
+// TokenModel says where the tokens are. The zero value is rest_framework.authtoken's own; in any other all are needed.
+type TokenModel struct {
+	Table      string // perhaps with a schema
+	KeyColumn  string
+	UserColumn string // the primary key of the user
+}
+
+// DRFTokens returns the table and the columns of rest_framework.authtoken.models.Token.
+func DRFTokens() TokenModel {
+	return TokenModel{Table: "authtoken_token", KeyColumn: "key", UserColumn: "user_id"}
+}
+
+// DRFToken verifies the tokens of Django REST framework (rest_framework.authtoken) against Django's own tables, which it
+// only reads. It may be used by many goroutines.
 type DRFToken struct {
 	// Fixed after NewDRFToken.
 	name           string
 	acceptInactive bool
-	db             database
+	db             *database.DB
+	tokens         *database.Lookup[User]
 	seconds        authSeconds
 }
 
@@ -47,26 +64,60 @@ func NewDRFToken(ctx context.Context, c DRFTokenConfig) (*DRFToken, error) {
 	if err != nil {
 		return nil, err
 	}
-	d, err := dialectOf(c.DSN)
+	observe, err := newAuthQueries(c.Registerer, name)
+	if err != nil {
+		return nil, err
+	}
+	v := &DRFToken{name: name, acceptInactive: c.AcceptInactive, seconds: seconds}
+	v.db, err = database.Open(ctx, database.Config{DSN: c.DSN, Timeout: c.Timeout, MaxConns: c.MaxConns, Observe: observe})
+	if err == nil {
+		v.tokens, err = tokenLookup(v.db, c.Model, c.Tokens)
+		if err != nil {
+			v.db.Close()
+		}
+	}
 	if err != nil {
 		return nil, fmt.Errorf("authn: verifier %s: %w", name, err)
 	}
-	query := `SELECT t.key, CAST(u.id AS text), u.username, u.is_active FROM authtoken_token t ` +
-		`JOIN auth_user u ON u.id = t.user_id WHERE t.key = ?`
-	if d.numbered {
-		query = query[:len(query)-1] + "$1"
-	}
-	db, err := openDatabase(ctx, databaseConfig{c.DSN, c.Timeout, c.MaxConns}, query)
-	if err != nil {
-		return nil, fmt.Errorf("authn: verifier %s: %w", name, err)
-	}
-	return &DRFToken{name: name, acceptInactive: c.AcceptInactive, db: db, seconds: seconds}, nil
+	return v, nil
 }
 
-// Verify implements [Verifier]. It asks the database once and blocks until that has answered, for the configured timeout
-// at most; whatever keeps the database from answering is [ErrUnavailable]. Keys that no column could hold (too long, with
-// a NUL, not UTF-8) are malformed without a question. The key that comes back is compared byte for byte, because a
-// database's idea of equal may be wider (letter case, spaces at the end).
+// tokenLookup looks up the users of tokens.
+func tokenLookup(db *database.DB, m UserModel, t TokenModel) (*database.Lookup[User], error) {
+	if t == (TokenModel{}) {
+		t = DRFTokens()
+	}
+	d := db.Dialect()
+	c, err := m.quoted(d)
+	if err != nil {
+		return nil, err
+	}
+	names := make([]string, 0, 3)
+	for i, name := range []string{t.Table, t.KeyColumn, t.UserColumn} {
+		q, err := d.Name(name)
+		if err != nil || i > 0 && strings.Contains(name, ".") {
+			return nil, fmt.Errorf("token model: %q cannot be a name", name)
+		}
+		names = append(names, q)
+	}
+	key := "t." + names[1]
+	query := "SELECT " + key + ", " + d.Text(c.pk) + ", " + c.name + ", " + c.active +
+		" FROM " + names[0] + " t JOIN " + c.table + " u ON " + c.pk + " = t." + names[2] + " WHERE " + key + " = "
+	return database.NewLookup(db, database.LookupConfig[User]{
+		One: query + d.Param(1), Many: query + "any($1)",
+		Scan: func(scan func(dest ...any) error) (key string, u User, err error) {
+			err = scan(&key, &u.ID, &u.Name, &u.Active)
+			u.ID = djangoKey(u.ID, d)
+			return key, u, err
+		},
+	}), nil
+}
+
+// Verify implements [Verifier]. It asks the database and blocks until that has answered, for the configured timeout at
+// most; whatever keeps the database from answering is [ErrUnavailable]. In a storm keys are asked for together, where the
+// database is PostgreSQL. Keys that no column could hold (too long, with a NUL, not UTF-8) are malformed without a
+// question. The key that comes back is compared byte for byte, because a database's idea of equal may be wider (letter
+// case, spaces at the end).
 func (v *DRFToken) Verify(ctx context.Context, c Credential) (*session.Identity, error) {
 	defer v.seconds.since(time.Now())
 	switch {
@@ -78,20 +129,26 @@ func (v *DRFToken) Verify(ctx context.Context, c Credential) (*session.Identity,
 		return nil, reject(ReasonMalformed, "drf_token: the key is no text")
 	}
 	sent := string(c.Value)
-	var key string
-	var active bool
-	id := &session.Identity{Source: v.name}
-	found, err := v.db.first(ctx, []any{sent}, &key, &id.Subject, &id.Name, &active)
+	u, found, err := v.tokens.Get(ctx, sent)
 	switch {
-	case err != nil:
-		return nil, &Error{Kind: ErrUnavailable, Reason: ReasonVerifierUnavailable, Err: scrub(err, sent)}
-	case !found || subtle.ConstantTimeCompare([]byte(key), c.Value) != 1:
+	case errors.Is(err, database.ErrValue), err == nil && !found:
 		return nil, reject(ReasonUnknownToken, "drf_token: there is no such key")
-	case !active && !v.acceptInactive:
-		return nil, &Error{Kind: ErrRejected, Reason: ReasonInactiveUser, Err: fmt.Errorf("drf_token: user %s is not active", id.Subject)}
+	case err != nil:
+		return nil, &Error{Kind: ErrUnavailable, Reason: ReasonVerifierUnavailable, Err: database.Scrub(err, sent)}
+	case !u.Active && !v.acceptInactive:
+		return nil, &Error{Kind: ErrRejected, Reason: ReasonInactiveUser, Err: fmt.Errorf("drf_token: user %s is not active", u.ID)}
 	}
-	return id, nil
+	return &session.Identity{Subject: u.ID, Name: u.Name, Source: v.name}, nil
+}
+
+// Check asks the database for a key that nobody has, and returns what keeps it from answering, such as tables that are
+// missing. It blocks as Verify does, and counts as no verification.
+func (v *DRFToken) Check(ctx context.Context) error {
+	if _, _, err := v.tokens.Get(ctx, "a key that nobody has"); err != nil {
+		return fmt.Errorf("%s: %w", v.name, err)
+	}
+	return nil
 }
 
 // Close releases the connections. Look-ups under way become [ErrUnavailable]. It may be called again.
-func (v *DRFToken) Close() error { return v.db.close() }
+func (v *DRFToken) Close() error { return v.db.Close() }

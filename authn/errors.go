@@ -75,6 +75,10 @@ func (e *Error) Unwrap() []error {
 	return []error{e.Kind, e.Err}
 }
 
-func reject(r Reason, cause string) error { return &Error{Kind: ErrRejected, Reason: r, Err: errors.New(cause)} }
+func reject(r Reason, cause string) error {
+	return &Error{Kind: ErrRejected, Reason: r, Err: errors.New(cause)}
+}
 
-func forbid(r Reason, cause string) error { return &Error{Kind: ErrForbidden, Reason: r, Err: errors.New(cause)} }
+func forbid(r Reason, cause string) error {
+	return &Error{Kind: ErrForbidden, Reason: r, Err: errors.New(cause)}
+}

@@ -11,13 +11,14 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/fairlead-ws/fairlead/authn/internal/database"
 	"github.com/fairlead-ws/fairlead/session"
 )
 
 // SQLConfig says what to ask whom.
 type SQLConfig struct {
 	Name string // of the authorizer, for errors; "" is "sql"
-	DSN  string // sqlite:PATH or postgres://…; give it a role that may only read
+	DSN  string // sqlite:PATH, postgres://… or mysql://…; give it a role that may only read
 	// Query is one SELECT; at least one row means yes, whatever is in it, so SELECT EXISTS(…) is refused. Its placeholders
 	// are :user (Identity.Subject), :name (Identity.Name), :group (the group to join), :category and :id (the path's
 	// parameter of that name, or its group.category and group.id, or those of the group to join) and the PathParams.
@@ -27,18 +28,18 @@ type SQLConfig struct {
 	Params map[string]string
 	// PathParams are the further path parameters of the routes that use this authorizer.
 	PathParams []string
-	Timeout    time.Duration // for one question; 0 is DefaultTimeout
-	MaxConns   int           // 0 is DefaultMaxConns
+	Timeout    time.Duration // for one question; 0 is two seconds
+	MaxConns   int           // 0 is eight
 }
 
 // SQL is the authorizer that asks the application's own tables. It may be used by many goroutines.
 type SQL struct {
 	// Fixed after NewSQL.
 	name     string
-	dialect  dialect
 	bindings []binding // in the order of the query's placeholders
 	asksWho  bool      // the query has :user or :name
-	db       database
+	db       *database.DB
+	query    *database.Query
 }
 
 // binding is one placeholder.
@@ -60,10 +61,11 @@ func NewSQL(c SQLConfig) (*SQL, error) {
 }
 
 func (a *SQL) prepare(c SQLConfig) (err error) {
-	if a.dialect, err = dialectOf(c.DSN); err != nil {
+	d, err := database.DialectOf(c.DSN)
+	if err != nil {
 		return err
 	}
-	query, err := parseQuery(c.Query, a.dialect)
+	query, err := parseQuery(c.Query, d)
 	if err != nil {
 		return fmt.Errorf("the query: %w", err)
 	}
@@ -88,7 +90,10 @@ func (a *SQL) prepare(c SQLConfig) (err error) {
 		a.asksWho = a.asksWho || name == "user" || name == "name"
 		a.bindings = append(a.bindings, binding{name, orDefault(c.Params[name], "text")})
 	}
-	a.db, err = openDatabase(context.Background(), databaseConfig{c.DSN, c.Timeout, c.MaxConns}, query.text)
+	a.db, err = database.Open(context.Background(), database.Config{DSN: c.DSN, Timeout: c.Timeout, MaxConns: c.MaxConns})
+	if err == nil {
+		a.query = a.db.Query(query.text)
+	}
 	return err
 }
 
@@ -117,8 +122,8 @@ func (a *SQL) ask(ctx context.Context, id *session.Identity, g session.Group, p 
 			return a.forbid(ReasonBadParameter, ":"+b.name+" is no "+b.kind)
 		}
 	}
-	switch found, err := a.db.first(ctx, args); {
-	case errors.Is(err, errValue):
+	switch found, err := a.query.First(ctx, args); {
+	case errors.Is(err, database.ErrValue):
 		return &Error{Kind: ErrForbidden, Reason: ReasonBadParameter, Err: fmt.Errorf("%s: %w", a.name, err), By: a.name}
 	case err != nil:
 		return &Error{Kind: ErrUnavailable, Reason: ReasonAuthorizerUnavailable, Err: fmt.Errorf("%s: %w", a.name, err), By: a.name}
@@ -155,8 +160,8 @@ func lookUp(name string, id *session.Identity, g session.Group, p Params) (value
 	return number, ok
 }
 
-// bind returns the argument for the driver. PostgreSQL gets texts and infers their types; SQLite compares by storage class,
-// so it gets integers, and a UUID in the form in which Django stores it there.
+// bind returns the argument for the driver. PostgreSQL gets texts and infers their types; SQLite compares by storage class
+// and MySQL takes 1x for 1, so they get integers, and a UUID in the form in which Django stores it there.
 func (a *SQL) bind(value, kind string) (arg any, ok bool) {
 	switch kind {
 	case "int":
@@ -164,12 +169,12 @@ func (a *SQL) bind(value, kind string) (arg any, ok bool) {
 		if err != nil || value[0] == '+' {
 			return nil, false
 		}
-		if a.dialect == sqlite {
+		if a.db.Dialect() != database.PostgreSQL {
 			return n, true
 		}
 		return strconv.FormatInt(n, 10), true
 	case "uuid":
-		return parseUUID(value, a.dialect.dashedUUID)
+		return parseUUID(value, a.db.Dialect().DashedUUID())
 	default:
 		return value, utf8.ValidString(value) && strings.IndexByte(value, 0) < 0
 	}
@@ -197,4 +202,4 @@ func parseUUID(s string, dashed bool) (uuid string, ok bool) {
 }
 
 // Close releases the connections. Questions under way become [ErrUnavailable]. It may be called again.
-func (a *SQL) Close() error { return a.db.close() }
+func (a *SQL) Close() error { return a.db.Close() }

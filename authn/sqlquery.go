@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/fairlead-ws/fairlead/authn/internal/database"
 )
 
 // sqlQuery is a query whose placeholders were found and rewritten for a driver.
@@ -16,7 +18,7 @@ type sqlQuery struct {
 // parseQuery rewrites every :name outside of strings, quoted names and comments to what the dialect's driver wants; a cast
 // (::int) is none. It refuses what could only be a mistake: more than one statement, a placeholder in the driver's own
 // form, something left open, and a query that has a row whatever is in the tables.
-func parseQuery(query string, d dialect) (sqlQuery, error) {
+func parseQuery(query string, d database.Dialect) (sqlQuery, error) {
 	p := queryParser{dialect: d, rest: query}
 	for p.rest != "" {
 		if err := p.token(); err != nil {
@@ -31,7 +33,7 @@ func parseQuery(query string, d dialect) (sqlQuery, error) {
 
 // queryParser reads a query token by token, and copies all but placeholders to out.
 type queryParser struct {
-	dialect dialect
+	dialect database.Dialect
 	rest    string
 	out     strings.Builder
 	names   []string
@@ -51,11 +53,11 @@ func (p *queryParser) token() error {
 		p.copy(1)
 		return nil
 	case strings.HasPrefix(p.rest, "--"):
-		n := strings.IndexByte(p.rest, '\n')
-		if n < 0 {
-			n = len(p.rest) - 1
+		if p.dialect == database.MySQL && len(p.rest) > 2 && p.rest[2] > ' ' { // 1--1 is 2 there
+			p.copy(2)
+			return nil
 		}
-		p.copy(n + 1)
+		p.line()
 		return nil
 	case strings.HasPrefix(p.rest, "/*"):
 		return p.comment()
@@ -65,14 +67,19 @@ func (p *queryParser) token() error {
 		return p.word()
 	}
 	switch c {
-	case '\'', '"':
-		return p.quoted(c, false)
+	case '\'', '"': // strings both in MySQL
+		return p.quoted(c, p.dialect == database.MySQL)
 	case '`':
-		if p.dialect == sqlite {
+		if p.dialect != database.PostgreSQL {
 			return p.quoted('`', false)
 		}
+	case '#':
+		if p.dialect == database.MySQL {
+			p.line()
+			return nil
+		}
 	case '[':
-		if p.dialect == sqlite {
+		if p.dialect == database.SQLite {
 			return p.quoted(']', false)
 		}
 	case '$', '?', '@':
@@ -100,13 +107,22 @@ func (p *queryParser) copy(n int) {
 	p.rest = p.rest[n:]
 }
 
+// line copies the rest of the line, a comment.
+func (p *queryParser) line() {
+	n := strings.IndexByte(p.rest, '\n')
+	if n < 0 {
+		n = len(p.rest) - 1
+	}
+	p.copy(n + 1)
+}
+
 // comment copies a comment. Those of PostgreSQL nest.
 func (p *queryParser) comment() error {
 	depth := 1
 	for i := 2; i+1 < len(p.rest); i++ {
 		switch p.rest[i : i+2] {
 		case "/*":
-			if p.dialect == postgres {
+			if p.dialect == database.PostgreSQL {
 				depth++
 				i++
 			}
@@ -150,7 +166,7 @@ func (p *queryParser) word() error {
 		p.words = append(p.words, word)
 	}
 	p.copy(n)
-	if word == "e" && p.dialect == postgres && strings.HasPrefix(p.rest, "'") {
+	if word == "e" && p.dialect == database.PostgreSQL && strings.HasPrefix(p.rest, "'") {
 		return p.quoted('\'', true)
 	}
 	return nil
@@ -158,7 +174,7 @@ func (p *queryParser) word() error {
 
 // driverPlaceholder copies a $-quoted string, or an operator of PostgreSQL, and refuses a placeholder.
 func (p *queryParser) driverPlaceholder(c byte) error {
-	if p.dialect == postgres {
+	if p.dialect == database.PostgreSQL {
 		if c != '$' {
 			p.copy(1)
 			return nil
@@ -196,7 +212,7 @@ func (p *queryParser) placeholder() error {
 	}
 	p.names = append(p.names, p.rest[1:n])
 	p.rest = p.rest[n:]
-	if !p.dialect.numbered {
+	if !p.dialect.Numbered() {
 		p.out.WriteByte('?')
 		return nil
 	}

@@ -4,6 +4,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/fairlead-ws/fairlead/authn/internal/database"
 )
 
 func TestParseQuery(t *testing.T) {
@@ -33,12 +35,12 @@ func TestParseQuery(t *testing.T) {
 		{"a column called count", "SELECT count FROM g", "", "", ""},
 		{"UTF-8", "SELECT 'é' AS ü, :id", "SELECT 'é' AS ü, ?", "SELECT 'é' AS ü, $1", "id"},
 	} {
-		for _, d := range []dialect{sqlite, postgres} {
+		for _, d := range []database.Dialect{database.SQLite, database.PostgreSQL} {
 			want := c.sqlite
-			if d == postgres {
+			if d == database.PostgreSQL {
 				want = c.postgres
 			}
-			if c.name == "bounds of an array" && d == sqlite {
+			if c.name == "bounds of an array" && d == database.SQLite {
 				continue // brackets quote a name there
 			}
 			if want == "" {
@@ -46,7 +48,7 @@ func TestParseQuery(t *testing.T) {
 			}
 			got, err := parseQuery(c.query, d)
 			if err != nil || got.text != want || !slices.Equal(got.names, strings.Fields(c.names)) {
-				t.Errorf("%s, %s: got %q %q, %v, want %q %q", c.name, d.name, got.text, got.names, err, want, c.names)
+				t.Errorf("%s, %s: got %q %q, %v, want %q %q", c.name, d, got.text, got.names, err, want, c.names)
 			}
 		}
 	}
@@ -54,19 +56,19 @@ func TestParseQuery(t *testing.T) {
 
 func TestParseQueryDialects(t *testing.T) {
 	for _, c := range []struct {
-		dialect           dialect
+		dialect           database.Dialect
 		query, want, name string
 	}{
-		{postgres, `SELECT E'it\'s :user', :id`, `SELECT E'it\'s :user', $1`, "escape string"},
-		{postgres, `SELECT e'\\', :id`, `SELECT e'\\', $1`, "escaped backslash"},
-		{postgres, `SELECT $$ :user ' $$, :id`, `SELECT $$ :user ' $$, $1`, "dollar quotes"},
-		{postgres, `SELECT $a1$ :user $$ $b$ $a1$, :id`, `SELECT $a1$ :user $$ $b$ $a1$, $1`, "dollar quotes with a tag"},
-		{postgres, `SELECT a$b$c, :id`, `SELECT a$b$c, $1`, "dollars in a name"},
-		{postgres, `SELECT /* /* :user */ :user */ :id`, `SELECT /* /* :user */ :user */ $1`, "nested comment"},
-		{postgres, `SELECT j ? 'a', j @> '{}', @ -1, :id`, `SELECT j ? 'a', j @> '{}', @ -1, $1`, "operators"},
-		{postgres, "SELECT a[:id:2]", "SELECT a[$1:2]", "array"},
-		{sqlite, "SELECT [:user], `:user`, `a``:b`, :id", "SELECT [:user], `:user`, `a``:b`, ?", "quoted names"},
-		{sqlite, `SELECT /* /* :user */ :id`, `SELECT /* /* :user */ ?`, "comments do not nest"},
+		{database.PostgreSQL, `SELECT E'it\'s :user', :id`, `SELECT E'it\'s :user', $1`, "escape string"},
+		{database.PostgreSQL, `SELECT e'\\', :id`, `SELECT e'\\', $1`, "escaped backslash"},
+		{database.PostgreSQL, `SELECT $$ :user ' $$, :id`, `SELECT $$ :user ' $$, $1`, "dollar quotes"},
+		{database.PostgreSQL, `SELECT $a1$ :user $$ $b$ $a1$, :id`, `SELECT $a1$ :user $$ $b$ $a1$, $1`, "dollar quotes with a tag"},
+		{database.PostgreSQL, `SELECT a$b$c, :id`, `SELECT a$b$c, $1`, "dollars in a name"},
+		{database.PostgreSQL, `SELECT /* /* :user */ :user */ :id`, `SELECT /* /* :user */ :user */ $1`, "nested comment"},
+		{database.PostgreSQL, `SELECT j ? 'a', j @> '{}', @ -1, :id`, `SELECT j ? 'a', j @> '{}', @ -1, $1`, "operators"},
+		{database.PostgreSQL, "SELECT a[:id:2]", "SELECT a[$1:2]", "array"},
+		{database.SQLite, "SELECT [:user], `:user`, `a``:b`, :id", "SELECT [:user], `:user`, `a``:b`, ?", "quoted names"},
+		{database.SQLite, `SELECT /* /* :user */ :id`, `SELECT /* /* :user */ ?`, "comments do not nest"},
 	} {
 		got, err := parseQuery(c.query, c.dialect)
 		if err != nil || got.text != c.want || !slices.Equal(got.names, []string{"id"}) {
@@ -76,10 +78,10 @@ func TestParseQueryDialects(t *testing.T) {
 }
 
 func TestParseQueryRefuses(t *testing.T) {
-	both := []dialect{sqlite, postgres}
+	both := []database.Dialect{database.SQLite, database.PostgreSQL}
 	for _, c := range []struct {
 		query, want string
-		dialects    []dialect
+		dialects    []database.Dialect
 	}{
 		{"", "SELECT or WITH", both},
 		{"-- nothing", "SELECT or WITH", both},
@@ -92,15 +94,15 @@ func TestParseQueryRefuses(t *testing.T) {
 		{"SELECT 'a''", "left open", both},
 		{"SELECT /* a", "left open", both},
 		{"SELECT /*/", "left open", both},
-		{"SELECT /* /* */ 1", "left open", []dialect{postgres}},
-		{"SELECT $a$ $b$", "left open", []dialect{postgres}},
-		{`SELECT E'\'`, "left open", []dialect{postgres}},
-		{"SELECT `a", "left open", []dialect{sqlite}},
-		{"SELECT [a", "left open", []dialect{sqlite}},
+		{"SELECT /* /* */ 1", "left open", []database.Dialect{database.PostgreSQL}},
+		{"SELECT $a$ $b$", "left open", []database.Dialect{database.PostgreSQL}},
+		{`SELECT E'\'`, "left open", []database.Dialect{database.PostgreSQL}},
+		{"SELECT `a", "left open", []database.Dialect{database.SQLite}},
+		{"SELECT [a", "left open", []database.Dialect{database.SQLite}},
 		{"SELECT 1 WHERE a = $1", "placeholder", both},
 		{"SELECT 1 WHERE a = $user", "placeholder", both},
-		{"SELECT 1 WHERE a = ?", "placeholder", []dialect{sqlite}},
-		{"SELECT 1 WHERE a = @user", "placeholder", []dialect{sqlite}},
+		{"SELECT 1 WHERE a = ?", "placeholder", []database.Dialect{database.SQLite}},
+		{"SELECT 1 WHERE a = @user", "placeholder", []database.Dialect{database.SQLite}},
 		{"SELECT 1 WHERE (a = :user", "parentheses", both},
 		{"SELECT 1\x00", "NUL", both},
 		{"SELECT EXISTS(SELECT 1 FROM g WHERE u = :user)", "always has a row", both},
@@ -113,9 +115,9 @@ func TestParseQueryRefuses(t *testing.T) {
 		for _, d := range c.dialects {
 			got, err := parseQuery(c.query, d)
 			if err == nil {
-				t.Errorf("%s: %q became %q", d.name, c.query, got.text)
+				t.Errorf("%s: %q became %q", d, c.query, got.text)
 			} else if !strings.Contains(err.Error(), c.want) {
-				t.Errorf("%s: %q: the error %q does not say %q", d.name, c.query, err, c.want)
+				t.Errorf("%s: %q: the error %q does not say %q", d, c.query, err, c.want)
 			}
 		}
 	}
@@ -131,9 +133,9 @@ func FuzzParseQuery(f *testing.F) {
 		f.Add(q, false)
 	}
 	f.Fuzz(func(t *testing.T, query string, numbered bool) {
-		d := sqlite
+		d := database.SQLite
 		if numbered {
-			d = postgres
+			d = database.PostgreSQL
 		}
 		got, err := parseQuery(query, d)
 		if err != nil {

@@ -21,7 +21,9 @@ var update = flag.Bool("update", false, "write testdata/metrics.golden")
 // changes is a change for users. After an addition: go test ./cmd/fairlead -run TestMetrics -update.
 func TestMetrics(t *testing.T) {
 	cert := newCertificate(t, time.Now().Add(time.Hour))
-	l, err := config.Load(config.Source{Base: devConfig(), Getenv: getenv([]string{
+	base := devConfig() // and what has metrics of its own besides
+	base.Verifiers = append(base.Verifiers, config.Verifier{Name: "drf", Kind: config.KindDRFToken, DSN: "sqlite:testdata/django.sqlite3"})
+	l, err := config.Load(config.Source{Base: base, Getenv: getenv([]string{
 		"FAIRLEAD_TLS_CERT=" + cert.cert, "FAIRLEAD_TLS_KEY=" + cert.key,
 		"FAIRLEAD_LISTEN_PUBLIC=127.0.0.1:0", "FAIRLEAD_LISTEN_INTERNAL=127.0.0.1:0", "FAIRLEAD_NATS_LISTEN=127.0.0.1:0",
 	})})

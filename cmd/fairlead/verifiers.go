@@ -31,6 +31,7 @@ func (a *assembler) addVerifiers(ctx context.Context) {
 func (a *assembler) addDRFToken(ctx context.Context, key string, c *config.Verifier) {
 	v, err := authn.NewDRFToken(ctx, authn.DRFTokenConfig{
 		Name: c.Name, DSN: c.DSN, AcceptInactive: c.InactiveUsers == "accept", Registerer: a.r,
+		Model: userModel(c), Tokens: authn.TokenModel{Table: c.TokenTable, KeyColumn: c.TokenKey, UserColumn: c.TokenUser},
 	})
 	if err != nil {
 		a.problem(key, err)
@@ -38,6 +39,13 @@ func (a *assembler) addDRFToken(ctx context.Context, key string, c *config.Verif
 	}
 	a.verifiers[c.Name] = v
 	a.closers = append(a.closers, v)
+}
+
+// userModel returns where the users of a verifier are.
+func userModel(c *config.Verifier) authn.UserModel {
+	return authn.UserModel{
+		Table: c.UserTable, PrimaryKey: c.UserPK, NameColumn: c.UserName, ActiveColumn: c.UserActive, PasswordColumn: c.UserPassword,
+	}
 }
 
 func (a *assembler) addJWT(key string, c *config.Verifier) {

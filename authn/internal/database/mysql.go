@@ -1,0 +1,93 @@
+package database
+
+import (
+	"context"
+	"database/sql"
+	"database/sql/driver"
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/go-sql-driver/mysql"
+)
+
+// openMySQL returns the database behind a URL, mysql://USER:PASSWORD@HOST:PORT/DATABASE?tls=true. It does not connect. The
+// parameters are those of github.com/go-sql-driver/mysql; the path of a Unix socket stands in the parameter unix_socket.
+// Every session is read-only.
+func openMySQL(c Config) (*sqlBackend, error) {
+	mc, err := parseMySQL(c.DSN)
+	if err != nil {
+		return nil, err
+	}
+	if mc.Timeout == 0 {
+		mc.Timeout = c.Timeout
+	}
+	connector, err := mysql.NewConnector(mc)
+	if err != nil {
+		return nil, fmt.Errorf("mysql: the dsn: %w", Scrub(err, mc.Passwd))
+	}
+	b := newSQLBackend("mysql", sql.OpenDB(readOnly{connector}), c)
+	b.detached, b.failed = true, mysqlFailed
+	b.db.SetConnMaxLifetime(3 * time.Minute) // a server closes idle ones, and the driver asks for less than its wait_timeout
+	return b, nil
+}
+
+func parseMySQL(dsn string) (*mysql.Config, error) {
+	u, err := url.Parse(dsn)
+	if err != nil {
+		return nil, errors.New("the dsn is no URL: want mysql://USER:PASSWORD@HOST:PORT/DATABASE, with % and two digits for what is special in a password")
+	}
+	name := strings.Trim(u.Path, "/")
+	if name == "" || strings.Contains(name, "/") {
+		return nil, errors.New("the dsn names no database: want mysql://USER:PASSWORD@HOST:PORT/DATABASE")
+	}
+	password, _ := u.User.Password()
+	params := u.Query()
+	socket := params.Get("unix_socket")
+	params.Del("unix_socket")
+	// The driver knows what its parameters mean, and which it does not have it sends to the server as variables.
+	mc, err := mysql.ParseDSN("/?" + params.Encode())
+	if err != nil {
+		return nil, fmt.Errorf("the dsn: %w", Scrub(err, password))
+	}
+	mc.User, mc.Passwd, mc.DBName = u.User.Username(), password, name
+	mc.Net, mc.Addr = "tcp", u.Host
+	if socket != "" {
+		mc.Net, mc.Addr = "unix", socket
+	} else if u.Port() == "" {
+		mc.Addr = net.JoinHostPort(u.Hostname(), "3306")
+	}
+	return mc, nil
+}
+
+// readOnly makes connections in which no query can write.
+type readOnly struct{ driver.Connector }
+
+// Connect implements [driver.Connector].
+func (r readOnly) Connect(ctx context.Context) (driver.Conn, error) {
+	conn, err := r.Connector.Connect(ctx)
+	if err != nil {
+		return nil, err
+	}
+	// A statement, since the variable has another name in MariaDB than in MySQL.
+	if _, err := conn.(driver.ExecerContext).ExecContext(ctx, "SET SESSION TRANSACTION READ ONLY", nil); err != nil {
+		conn.Close()
+		return nil, err
+	}
+	return conn, nil
+}
+
+// mysqlFailed marks the errors that say that a value is none of the column's kind: 1264, 1292, 1366 and 1367 of the
+// server's error codes, and 3854, in which a text cannot be converted between character sets.
+func mysqlFailed(err error) error {
+	if me, ok := errors.AsType[*mysql.MySQLError](err); ok {
+		switch me.Number {
+		case 1264, 1267, 1292, 1366, 1367, 3854:
+			return fmt.Errorf("%w (error %d)", ErrValue, me.Number)
+		}
+	}
+	return err
+}
