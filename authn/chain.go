@@ -161,6 +161,17 @@ func (c *Chain) Find(ctx context.Context, r *Request) (Found, error) {
 	return Found{}, &Error{Kind: ErrAbsent, Reason: ReasonNoCredential}
 }
 
+// Present reports whether r has a credential for any of the sources, one that cannot be read too. Nobody is asked about it,
+// and it does not block.
+func (c *Chain) Present(r *Request) bool {
+	for i := range c.sources {
+		if _, err := c.sources[i].Extractor.Extract(r); !errors.Is(err, ErrAbsent) {
+			return true
+		}
+	}
+	return false
+}
+
 // Authenticate is Find without what only the caller of Keep needs.
 func (c *Chain) Authenticate(ctx context.Context, r *Request) (*session.Identity, error) {
 	f, err := c.Find(ctx, r)

@@ -14,12 +14,6 @@ import (
 	"github.com/fairlead-ws/fairlead/session"
 )
 
-// How long a refused client is given to take the answer and leave, and what it may go on sending meanwhile.
-const (
-	lingerTime  = time.Second
-	lingerBytes = 256 << 10
-)
-
 // handshake is a connection from its accept to its actor or its refusal. It belongs to the handshake's goroutine, and is
 // used again for another.
 type handshake struct {
@@ -189,10 +183,19 @@ func (h *handshake) identify(ctx context.Context) (authn.Found, error) {
 	if route.Chain == nil {
 		return authn.Found{Identity: session.Anonymous()}, nil
 	}
+	rates, remote := h.gateway.rates, h.request.Remote.Addr()
+	if rates.suspects(remote) && route.Chain.Present(&h.request) {
+		h.gateway.metrics.limitedRejections.Inc()
+		return authn.Found{}, errRejections
+	}
 	found, err := h.authenticate(ctx)
-	switch {
-	case err == nil:
+	if err == nil {
 		return found, nil
+	}
+	if errors.Is(err, authn.ErrRejected) {
+		rates.reject(remote)
+	}
+	switch {
 	case route.AllowAnonymous && errors.Is(err, authn.ErrAbsent),
 		route.InvalidAnonymous && errors.Is(err, authn.ErrRejected):
 		return authn.Found{Identity: session.Anonymous()}, nil
@@ -226,99 +229,6 @@ func undecided(err error) error {
 	return &authn.Error{Kind: authn.ErrUnavailable, Reason: authn.ReasonAuthorizerUnavailable, Err: err}
 }
 
-// refuse answers the client, sees to it that the answer can be read, and closes the connection. It releases the
-// handshake's place before it waits for the client to leave, so that this does not keep others from coming.
-func (h *handshake) refuse(ctx context.Context, err error) {
-	g := h.gateway
-	r := h.judge(ctx, err)
-	g.metrics.handshakes[r.reason].Inc()
-	h.trace(r.reason, r.status)
-	if !h.answerable(&r) {
-		h.release()
-		h.conn.Close()
-		return
-	}
-	now := time.Now()
-	g.refused.add(now, r.reason, h.match.path(), h.request.Remote.Addr())
-	if h.panicked && h.opening {
-		h.release()
-		abandon(h.conn)
-		return
-	}
-	_ = h.conn.SetDeadline(now.Add(lingerTime))
-	h.answer = r.append(h.answer[:0])
-	werr := writeLast(h.conn, h.answer)
-	h.release()
-	if werr == nil && h.talks() {
-		h.linger()
-	}
-	h.conn.Close()
-}
-
-// judge makes a refusal of err, and logs it. An error that panics when it is looked at, as a nil pointer may, is a panic.
-func (h *handshake) judge(ctx context.Context, err error) (r refusal) {
-	defer func() {
-		if v := recover(); v != nil {
-			h.panicked = true
-			p := newPanicError(v, debug.Stack())
-			r = refusalOf(p, "")
-			h.gateway.logRefusal(ctx, &r, p, h.match.path(), h.request.Remote.Addr())
-		}
-	}()
-	challenge := ""
-	if h.match.route != nil {
-		challenge = h.match.route.challenge
-	}
-	r = refusalOf(err, challenge)
-	if r.status == 503 && ctx.Err() != nil {
-		r = refusalOf(errDraining, "") // it was interrupted by us
-	}
-	h.gateway.logRefusal(ctx, &r, err, h.match.path(), h.request.Remote.Addr())
-	return r
-}
-
-// talks reports whether the client may still be sending. One that keeps to RFC 6455 section 4.1 sends nothing behind its
-// request before it has the answer.
-func (h *handshake) talks() bool { return !h.parsed || len(h.head.pending()) > 0 }
-
-// linger reads what the client still sends until it leaves, within bounds. To close a socket with unread bytes would reset
-// the connection, and the client would see the reset and not the answer (RFC 9112 section 9.6). Where too many are waited
-// for already, it does not wait.
-func (h *handshake) linger() {
-	select {
-	case h.gateway.lingering <- struct{}{}:
-		defer func() { <-h.gateway.lingering }()
-	default:
-		return
-	}
-	if c, ok := h.conn.(interface{ CloseWrite() error }); ok && c.CloseWrite() != nil {
-		return
-	}
-	b := h.head.buffer()
-	for left := lingerBytes; left > 0; {
-		n, err := h.conn.Read(b[:min(len(b), left)])
-		if err != nil {
-			return
-		}
-		left -= n
-	}
-}
-
-// abandon ends a connection of which nobody can say whose it is, since Open panicked. If there is an actor it sees the end
-// and closes the connection, which only an actor may do; if there is none, the garbage collector does.
-func abandon(conn net.Conn) {
-	c, ok := conn.(interface {
-		CloseRead() error
-		CloseWrite() error
-	})
-	if !ok {
-		conn.Close()
-		return
-	}
-	_ = c.CloseWrite()
-	_ = c.CloseRead()
-}
-
 // reset makes h ready for another connection, and forgets this one.
 func (h *handshake) reset() {
 	h.head.release()
@@ -342,30 +252,4 @@ func remoteAddr(conn net.Conn) netip.AddrPort {
 	}
 	ap := a.AddrPort()
 	return netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port())
-}
-
-// logRefusal logs what a stranger did wrong for who debugs, and what went wrong here for who is on call, a line a second.
-func (g *Gateway) logRefusal(ctx context.Context, r *refusal, err error, route string, remote netip.Addr) {
-	level := slog.LevelDebug
-	if r.reason.fault() {
-		level = slog.LevelError
-	}
-	if !g.logger.Enabled(ctx, level) {
-		return
-	}
-	attrs := []slog.Attr{
-		slog.Int("status", r.status), slog.String("reason", r.reason.String()), slog.String("route", route),
-		slog.Any("remote", session.TruncateAddr(remote)), slog.String("error", err.Error()),
-	}
-	if level == slog.LevelError {
-		held, ok := g.faults[r.reason].allow(time.Now())
-		if !ok {
-			return
-		}
-		attrs = append(attrs, slog.Uint64("lines_held_back", held))
-	}
-	if p, ok := errors.AsType[*panicError](err); ok {
-		attrs = append(attrs, slog.String("stack", string(p.stack)))
-	}
-	g.logger.LogAttrs(ctx, level, "handshake refused", attrs...)
 }

@@ -20,6 +20,10 @@ type Limits struct {
 	// at once, whatever becomes of them: those beyond are refused with 429 before anybody is asked about them. 0: no limit.
 	// See [limit.Table] for what is kept of addresses.
 	HandshakesPerAddress int
+	// RejectionsPerAddress is how many credentials of one IPv4 address or one IPv6 /64 may be rejected in a minute, all of
+	// them at once: then handshakes that bring a credential are refused with 429 before anybody is asked about it. Those that
+	// are being verified at that time may be rejected beyond it. 0: no limit.
+	RejectionsPerAddress int
 }
 
 // rates are the limits at work.
@@ -27,10 +31,12 @@ type rates struct {
 	// Fixed after newRates.
 	began    time.Time // when the clock of the buckets began
 	attempts *limit.Table
+	rejected *limit.Table
 
 	// Atomic.
 	accept   atomic.Pointer[limit.Rate]
 	counting atomic.Bool // attempts are limited
+	guarding atomic.Bool // rejections are limited
 
 	// Guarded by mu.
 	mu   sync.Mutex
@@ -38,7 +44,7 @@ type rates struct {
 }
 
 func newRates() *rates {
-	return &rates{began: time.Now(), attempts: limit.NewTable(limit.Rate{})}
+	return &rates{began: time.Now(), attempts: limit.NewTable(limit.Rate{}), rejected: limit.NewTable(limit.Rate{})}
 }
 
 // now returns nanoseconds by a clock that nobody sets.
@@ -46,7 +52,7 @@ func (r *rates) now() int64 { return int64(time.Since(r.began)) }
 
 // set changes the limits.
 func (r *rates) set(l Limits) error {
-	if min(l.AcceptRate, l.HandshakesPerAddress) < 0 {
+	if min(l.AcceptRate, l.HandshakesPerAddress, l.RejectionsPerAddress) < 0 {
 		return errors.New("gateway: Limits must not be negative: 0 is no limit")
 	}
 	accept := limit.Of(l.AcceptRate, max(l.AcceptRate/20, 1), 1)
@@ -54,12 +60,25 @@ func (r *rates) set(l Limits) error {
 	attempts := limit.Of(l.HandshakesPerAddress, 0, 1)
 	r.attempts.SetRate(attempts)
 	r.counting.Store(attempts.Limited())
+	rejections := limit.PerMinute(l.RejectionsPerAddress)
+	r.rejected.SetRate(rejections)
+	r.guarding.Store(rejections.Limited())
 	return nil
 }
 
 // attempt reports whether a may try to come in.
 func (r *rates) attempt(a netip.Addr) bool {
 	return !r.counting.Load() || r.attempts.Take(a, r.now())
+}
+
+// suspects reports whether enough credentials of a were rejected.
+func (r *rates) suspects(a netip.Addr) bool { return r.guarding.Load() && !r.rejected.Has(a, r.now()) }
+
+// reject counts a rejected credential of a.
+func (r *rates) reject(a netip.Addr) {
+	if r.guarding.Load() {
+		r.rejected.Take(a, r.now())
+	}
 }
 
 // pace counts a connection that was accepted, and returns how long to wait before the next.

@@ -16,7 +16,7 @@ type metrics struct {
 	headsWaiting prometheus.GaugeFunc
 	acceptErrors prometheus.Counter
 
-	limitedAccept, limitedAttempts prometheus.Counter
+	limitedAccept, limitedAttempts, limitedRejections prometheus.Counter
 }
 
 // newMetrics makes the metrics of g and registers them with r, unless it is nil.
@@ -48,6 +48,7 @@ func newMetrics(r prometheus.Registerer, g *Gateway) (*metrics, error) {
 		}),
 	}
 	m.limitedAccept, m.limitedAttempts = limit.NewCounter(limit.Accept), limit.NewCounter(limit.Attempts)
+	m.limitedRejections = limit.NewCounter(limit.Rejections)
 	for i := range m.handshakes {
 		result := "refused"
 		if reason(i) == reasonOK {
@@ -58,7 +59,9 @@ func newMetrics(r prometheus.Registerer, g *Gateway) (*metrics, error) {
 	if r == nil {
 		return m, nil
 	}
-	for _, c := range []prometheus.Collector{handshakes, m.seconds, m.inFlight, m.headsWaiting, m.acceptErrors, m.limitedAccept, m.limitedAttempts} {
+	for _, c := range []prometheus.Collector{
+		handshakes, m.seconds, m.inFlight, m.headsWaiting, m.acceptErrors, m.limitedAccept, m.limitedAttempts, m.limitedRejections,
+	} {
 		if err := r.Register(c); err != nil {
 			return nil, fmt.Errorf("gateway: %w", err)
 		}

@@ -30,6 +30,7 @@ const (
 	reasonGroup
 	reasonNoRoute
 	reasonAttempts
+	reasonRejections
 	reasonAddressFull
 	reasonUserFull
 	reasonFull
@@ -81,6 +82,10 @@ type answer struct {
 
 // On a refusal with 426 the Connection field must name Upgrade (RFC 9110 section 7.8); see refusal.append.
 const upgradeHeader = "Upgrade: websocket\r\n"
+
+// rejectedText is the one answer to every credential that is no good: a stranger does not learn from it whether a token was
+// ever known, whether its user exists, or whose signature it has. The metric, the journal and the log have the reason.
+const rejectedText = "the credential is not accepted: check how it is sent, or get a new one"
 
 var answers = [numReasons]answer{
 	reasonOK:         {name: "ok", status: 101},
@@ -144,6 +149,10 @@ var answers = [numReasons]answer{
 		name: "too_many_attempts", status: 429, retry: 1,
 		text: "too many connections in a second from this address: wait before trying again, and longer each time",
 	},
+	reasonRejections: {
+		name: "too_many_rejections", status: 429, retry: 15,
+		text: "too many bad credentials in a minute from this address: get a good one, and wait before trying again",
+	},
 	reasonAddressFull: {
 		name: "address_full", status: 429, retry: 5,
 		text: "this address has all the connections that it may have: close one, or try again later",
@@ -181,42 +190,16 @@ var answers = [numReasons]answer{
 		name: string(authn.ReasonNoCredential), status: 401,
 		text: "no credential came: send one where this route looks for it",
 	},
-	reasonMalformed: {
-		name: string(authn.ReasonMalformed), status: 401,
-		text: "the credential cannot be read: check how it is written",
-	},
-	reasonUnknownToken: {
-		name: string(authn.ReasonUnknownToken), status: 401,
-		text: "the token is not known: get a new one",
-	},
-	reasonInactiveUser: {
-		name: string(authn.ReasonInactiveUser), status: 401,
-		text: "the user is not active: use the credential of an active user",
-	},
-	reasonUnknownUser: {
-		name: string(authn.ReasonUnknownUser), status: 401,
-		text: "the credential's user does not exist: get a new one",
-	},
-	reasonExpired: {
-		name: string(authn.ReasonExpired), status: 401,
-		text: "the credential has expired: get a new one",
-	},
-	reasonNotYetValid: {
-		name: string(authn.ReasonNotYetValid), status: 401,
-		text: "the credential is not valid yet: check the clocks, or wait",
-	},
-	reasonBadSignature: {
-		name: string(authn.ReasonBadSignature), status: 401,
-		text: "the credential's signature is wrong: it must be signed with a key that this server trusts",
-	},
-	reasonBadAlgorithm: {
-		name: string(authn.ReasonBadAlgorithm), status: 401,
-		text: "the credential is signed with an algorithm that this server does not accept",
-	},
-	reasonBadClaims: {
-		name: string(authn.ReasonBadClaims), status: 401,
-		text: "the credential's claims are not what this server requires",
-	},
+	reasonMalformed:    {name: string(authn.ReasonMalformed), status: 401, text: rejectedText},
+	reasonUnknownToken: {name: string(authn.ReasonUnknownToken), status: 401, text: rejectedText},
+	reasonInactiveUser: {name: string(authn.ReasonInactiveUser), status: 401, text: rejectedText},
+	reasonUnknownUser:  {name: string(authn.ReasonUnknownUser), status: 401, text: rejectedText},
+	reasonExpired:      {name: string(authn.ReasonExpired), status: 401, text: rejectedText},
+	reasonNotYetValid:  {name: string(authn.ReasonNotYetValid), status: 401, text: rejectedText},
+	reasonBadSignature: {name: string(authn.ReasonBadSignature), status: 401, text: rejectedText},
+	reasonBadAlgorithm: {name: string(authn.ReasonBadAlgorithm), status: 401, text: rejectedText},
+	reasonBadClaims:    {name: string(authn.ReasonBadClaims), status: 401, text: rejectedText},
+
 	reasonVerifierUnavailable: {
 		name: string(authn.ReasonVerifierUnavailable), status: 503, retry: 2,
 		text: "the credential cannot be verified at present: try again later",
@@ -271,6 +254,7 @@ var (
 	errBusy        = &reasonError{reason: reasonBusy}
 	errDraining    = &reasonError{reason: reasonDraining}
 	errAttempts    = &reasonError{reason: reasonAttempts}
+	errRejections  = &reasonError{reason: reasonRejections}
 
 	errHeadTooLarge  = &reasonError{reasonHeadTooLarge, "the request's head is too large: send fewer or smaller header fields"}
 	errTooManyFields = &reasonError{reasonHeadTooLarge, "the request has too many header fields: send at most 128"}

@@ -20,6 +20,7 @@ type refusal struct {
 	challenge string // WWW-Authenticate; "": none
 	retry     int    // Retry-After in seconds; 0: none
 	text      string // the body: one line, without its end
+	by        string // the verifier or authorizer that refused; "": none
 }
 
 // refusalOf maps err to a refusal. It alone makes one. challenge is what a 401 asks for.
@@ -30,6 +31,9 @@ func refusalOf(err error, challenge string) refusal {
 		text = a.text
 	}
 	out := refusal{reason: r, status: a.status, header: a.header, text: text}
+	if e, ok := errors.AsType[*authn.Error](err); ok {
+		out.by = e.By
+	}
 	if a.status == 401 {
 		out.challenge = challenge
 	}

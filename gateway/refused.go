@@ -4,7 +4,9 @@ import (
 	"cmp"
 	"context"
 	"log/slog"
+	"maps"
 	"net/netip"
+	"slices"
 	"sync"
 	"time"
 
@@ -24,17 +26,25 @@ type refusedEvents struct {
 
 	// Guarded by mu.
 	mu     sync.Mutex
-	window time.Time          // when the current second began
-	room   int                // events that may still be written one by one in it
-	notes  []refusedNote      // to be written; at most perSecond
-	beyond [numReasons]uint64 // refused without a note
-	counts bool               // some of beyond is not 0
+	window time.Time             // when the current second began
+	room   int                   // events that may still be written one by one in it
+	notes  []refusedNote         // to be written; at most perSecond
+	beyond map[refusedKey]uint64 // refused without a note
 }
+
+// refusedKey is what refusals without a note are told apart by.
+type refusedKey struct {
+	reason reason
+	by     string // the verifier or authorizer
+}
+
+// maxRefusedKeys bounds them, if somebody's own verifiers should not keep to names: then By is "".
+const maxRefusedKeys = 1024
 
 // refusedNote is a refused handshake that will be an event of its own.
 type refusedNote struct {
-	time   time.Time
-	reason reason
+	time time.Time
+	refusedKey
 	route  string
 	remote netip.Addr
 }
@@ -46,11 +56,12 @@ func newRefusedEvents(cfg Config, logger *slog.Logger) *refusedEvents {
 		perSecond: cmp.Or(cfg.RefusedPerSecond, defaultRefusedPerSecond),
 		logger:    logger,
 		wake:      make(chan struct{}, 1),
+		beyond:    make(map[refusedKey]uint64),
 	}
 }
 
 // add notes a refusal at now. It never blocks. A nil e notes nothing.
-func (e *refusedEvents) add(now time.Time, r reason, route string, remote netip.Addr) {
+func (e *refusedEvents) add(now time.Time, k refusedKey, route string, remote netip.Addr) {
 	if e == nil {
 		return
 	}
@@ -61,11 +72,13 @@ func (e *refusedEvents) add(now time.Time, r reason, route string, remote netip.
 	news := true
 	if e.room > 0 && len(e.notes) < e.perSecond {
 		e.room--
-		e.notes = append(e.notes, refusedNote{now, r, route, remote})
+		e.notes = append(e.notes, refusedNote{now, k, route, remote})
 	} else {
-		e.beyond[r]++
-		news = !e.counts
-		e.counts = true
+		news = len(e.beyond) == 0
+		if _, known := e.beyond[k]; !known && len(e.beyond) >= maxRefusedKeys {
+			k.by = ""
+		}
+		e.beyond[k]++
 	}
 	e.mu.Unlock()
 	if news {
@@ -134,16 +147,17 @@ func (e *refusedEvents) take(counts bool) (records []session.Record, left bool) 
 		records = append(records, e.record(n, 1))
 	}
 	e.notes = e.notes[:0]
-	if !counts || !e.counts {
-		return records, e.counts
+	if !counts {
+		return records, len(e.beyond) > 0
 	}
 	now := time.Now()
-	for r, n := range e.beyond {
-		if n > 0 {
-			records = append(records, e.record(refusedNote{time: now, reason: reason(r)}, n))
-		}
+	keys := slices.SortedFunc(maps.Keys(e.beyond), func(a, b refusedKey) int {
+		return cmp.Or(cmp.Compare(a.reason, b.reason), cmp.Compare(a.by, b.by))
+	})
+	for _, k := range keys {
+		records = append(records, e.record(refusedNote{time: now, refusedKey: k}, e.beyond[k]))
 	}
-	e.beyond, e.counts = [numReasons]uint64{}, false
+	clear(e.beyond)
 	return records, false
 }
 
@@ -157,6 +171,7 @@ func (e *refusedEvents) record(n refusedNote, count uint64) session.Record {
 			Route:  n.route,
 			Remote: session.TruncateAddr(n.remote),
 			Count:  count,
+			By:     n.by,
 		},
 	}
 }

@@ -92,7 +92,7 @@ func TestRefusedEventsAreCapped(t *testing.T) {
 			if i%10 == 0 {
 				r = reasonNoRoute
 			}
-			e.add(time.Now(), r, "/ws", remote)
+			e.add(time.Now(), refusedKey{reason: r}, "/ws", remote)
 		}
 		synctest.Wait()
 		one := `404 no_route "/ws" 192.0.2.0/24 x1
@@ -114,7 +114,7 @@ func TestRefusedEventsAreCapped(t *testing.T) {
 		}
 
 		// The next second has room again, and what was counted is not counted twice.
-		e.add(time.Now(), reasonFull, "/ws", remote)
+		e.add(time.Now(), refusedKey{reason: reasonFull}, "/ws", remote)
 		synctest.Wait()
 		time.Sleep(time.Minute)
 		if got, want := summary(t, records(t, m)), one+"\n"+counts+"\n"+`503 full "/ws" 192.0.2.0/24 x1`; got != want {
@@ -132,7 +132,7 @@ func TestRefusedEventsSteady(t *testing.T) {
 		stop := e.start(t.Context())
 		const total = 5500
 		for range total {
-			e.add(time.Now(), reasonFull, "", netip.Addr{})
+			e.add(time.Now(), refusedKey{reason: reasonFull}, "", netip.Addr{})
 			time.Sleep(time.Millisecond)
 		}
 		stop()
@@ -166,7 +166,7 @@ func TestRefusedEventsLost(t *testing.T) {
 		e := newRefusedEvents(Config{Journal: &j, Epoch: testEpoch}, log.logger())
 		stop := e.start(t.Context())
 		for range 30 {
-			e.add(time.Now(), reasonFull, "", netip.Addr{})
+			e.add(time.Now(), refusedKey{reason: reasonFull}, "", netip.Addr{})
 			synctest.Wait()
 			time.Sleep(time.Second / 10)
 		}
@@ -188,7 +188,7 @@ func TestRefusedEventsJournalHangs(t *testing.T) {
 		stop := e.start(t.Context())
 		for range 100 {
 			for range 100 {
-				e.add(time.Now(), reasonFull, "", netip.Addr{})
+				e.add(time.Now(), refusedKey{reason: reasonFull}, "", netip.Addr{})
 			}
 			synctest.Wait()
 			time.Sleep(time.Second)

@@ -40,6 +40,11 @@ type Route struct {
 	// without one. A credential that cannot be verified at present is refused in any case.
 	InvalidAnonymous bool
 
+	// RejectClose refuses by a close frame behind an upgrade, with 4401, 4403, 4429 or 4503, where it would else be HTTP's
+	// 401, 403, 429 or 503: a page's script sees the code, and of a status nothing. No actor is made for it. All else is
+	// refused over HTTP, as is what is found out before the route is.
+	RejectClose bool
+
 	// Authorizer is asked for each group of Join. Nil: any identity may join.
 	Authorizer authn.Authorizer
 

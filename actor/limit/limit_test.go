@@ -92,10 +92,40 @@ func TestRateBurst(t *testing.T) {
 	}
 }
 
+// So many in a minute may come at once, and so many in each minute after that.
+func TestRatePerMinute(t *testing.T) {
+	for _, n := range []int{1, 7, 11, 13, 60, 997} {
+		r := PerMinute(n)
+		var full int64
+		got := 0
+		take := func(now int64) {
+			for r.Has(full, now, 1) {
+				if !r.Take(&full, now, 1) {
+					t.Fatalf("%d a minute: Has says that Take would", n)
+				}
+				got++
+			}
+			if r.Take(&full, now, 1) {
+				t.Fatalf("%d a minute: Has says that Take would not", n)
+			}
+		}
+		take(second)
+		if got != n {
+			t.Errorf("%d a minute: %d at once", n, got)
+		}
+		for now := second; now <= 601*second; now += second / 50 {
+			take(now)
+		}
+		if got < 11*n-1 || got > 11*n {
+			t.Errorf("%d a minute: %d in ten minutes, want ten times as many and what may come at once", n, got)
+		}
+	}
+}
+
 func TestRateUnlimited(t *testing.T) {
 	var full int64
-	for _, r := range []Rate{{}, Of(0, 1, 1), Of(-1, 0, 0)} {
-		if r.Limited() || !r.Take(&full, second, 1<<40) || r.Reserve(&full, second, 1<<40) != 0 || full != 0 {
+	for _, r := range []Rate{{}, Of(0, 1, 1), Of(-1, 0, 0), PerMinute(0), PerMinute(-1)} {
+		if r.Limited() || !r.Has(full, second, 1<<40) || !r.Take(&full, second, 1<<40) || r.Reserve(&full, second, 1<<40) != 0 || full != 0 {
 			t.Errorf("%+v is a limit", r)
 		}
 	}
@@ -151,9 +181,15 @@ func TestTable(t *testing.T) {
 		t.Error("the addresses of one /64 do not count as one")
 	}
 	for range 100 {
-		if !tab.Take(netip.Addr{}, now) {
+		if !tab.Take(netip.Addr{}, now) || !tab.Has(netip.Addr{}, now) {
 			t.Fatal("what is no address is limited")
 		}
+	}
+	for tab.Take(alice, now) {
+		continue
+	}
+	if n := tab.Len(); tab.Has(alice, now) || !tab.Has(alice, now+second) || !tab.Has(address(9), now) || tab.Len() != n {
+		t.Error("Has does not say what Take would do, or remembers who asked")
 	}
 	tab.SetRate(Of(1000, 1, 0))
 	if !tab.Take(alice, now+second) || tab.Take(alice, now+second) {
@@ -221,7 +257,7 @@ func TestTableForgets(t *testing.T) {
 // The counters of several packages are one metric.
 func TestCounters(t *testing.T) {
 	r := prometheus.NewRegistry()
-	scopes := []Scope{Node, Address, User, Accept, Attempts, Messages, Bytes, Groups}
+	scopes := []Scope{Node, Address, User, Accept, Attempts, Rejections, Messages, Bytes, Groups}
 	for _, s := range scopes {
 		r.MustRegister(NewCounter(s))
 	}

@@ -76,6 +76,21 @@ func (t *Table) Take(a netip.Addr, now int64) bool {
 	return ok
 }
 
+// Has reports whether Take would, and remembers nothing.
+func (t *Table) Has(a netip.Addr, now int64) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if !t.rate.Limited() || !a.IsValid() {
+		return true
+	}
+	a, now = Network(a), max(now, t.last)
+	full, known := t.now[a]
+	if !known {
+		full = t.old[a]
+	}
+	return t.rate.Has(full, now, 1)
+}
+
 // keep is how long a generation lives: after it all buckets of the one before are full.
 func (t *Table) keep() int64 { return max(t.rate.tolerance, int64(time.Second)) }
 

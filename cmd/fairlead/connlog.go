@@ -95,6 +95,12 @@ func describeEvent(e session.Event) string {
 			}
 			text += " " + g.String()
 		}
+		if e.By != "" {
+			text += "; by " + e.By
+		}
+		if e.Rule != "" {
+			text += "; rule " + e.Rule
+		}
 	case session.Joined:
 		text += "  " + e.Group.String()
 	case session.Left:
@@ -109,6 +115,9 @@ func describeEvent(e session.Event) string {
 		}
 		if e.Remote.IsValid() {
 			text += ", from " + e.Remote.String()
+		}
+		if e.By != "" {
+			text += ", by " + e.By
 		}
 		if e.Count > 1 {
 			text += fmt.Sprintf(", %d times", e.Count)

@@ -186,10 +186,10 @@ func TestActorLimits(t *testing.T) {
 	}
 	c = config.Limits{
 		ConnectionsPerAddress: 1, ConnectionsPerUser: 2, MessagesPerSecond: 3, MessageBurst: 4, BytesPerSecond: 5, ByteBurst: 6,
-		GroupsPerConnection: 7, MaxAge: 8, AcceptRate: 9, HandshakesPerAddress: 10,
+		GroupsPerConnection: 7, MaxAge: 8, AcceptRate: 9, HandshakesPerAddress: 10, RejectionsPerAddress: 12,
 	}
 	got := fmt.Sprint(actorLimits(c, 11), gatewayLimits(c))
-	if want := "{11 1 2 3 4 5 6 7 8ns} {9 10}"; got != want {
+	if want := "{11 1 2 3 4 5 6 7 8ns} {9 10 12}"; got != want {
 		t.Errorf("got %s, want %s", got, want)
 	}
 	for _, v := range []reflect.Value{reflect.ValueOf(actorLimits(c, 11)), reflect.ValueOf(gatewayLimits(c))} {

@@ -53,7 +53,7 @@ func actorLimits(c config.Limits, connections int) actor.Limits {
 
 // gatewayLimits returns what the gateway is told of the limits.
 func gatewayLimits(c config.Limits) gateway.Limits {
-	return gateway.Limits{AcceptRate: c.AcceptRate, HandshakesPerAddress: c.HandshakesPerAddress}
+	return gateway.Limits{AcceptRate: c.AcceptRate, HandshakesPerAddress: c.HandshakesPerAddress, RejectionsPerAddress: c.RejectionsPerAddress}
 }
 
 // authnFiles is how many descriptors the databases of verifiers and authorizers take at most: connections, and for SQLite

@@ -91,7 +91,7 @@ func TestREADMETour(t *testing.T) {
 	metric(paste(blocks[1][1]), "2")
 	out := paste(blocks[2][1])
 	ended()
-	for text, count := range map[string]int{"1 (alice)": 1, "  opened  user 1 by dev": 2, "groups demo\n": 2, "closed 1\n": 1, "  closed  4403 bye": 1} {
+	for text, count := range map[string]int{"1 (alice)": 1, "  opened  user 1 by dev": 2, "groups demo; by header Authorization, dev\n": 2, "closed 1\n": 1, "  closed  4403 bye": 1} {
 		if got := strings.Count(out, text); got != count {
 			t.Errorf("%q came %d times, want %d, in:\n%s", text, got, count, out)
 		}

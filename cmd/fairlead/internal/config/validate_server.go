@@ -124,7 +124,7 @@ func (l *Loaded) checkLimits() {
 	for key, value := range map[string]int{
 		"connections": c.Connections, "connections_per_address": c.ConnectionsPerAddress,
 		"connections_per_user": c.ConnectionsPerUser, "accept_rate": c.AcceptRate,
-		"handshakes_per_address": c.HandshakesPerAddress, "messages_per_second": c.MessagesPerSecond,
+		"handshakes_per_address": c.HandshakesPerAddress, "rejections_per_address": c.RejectionsPerAddress, "messages_per_second": c.MessagesPerSecond,
 		"message_burst": c.MessageBurst, "bytes_per_second": c.BytesPerSecond, "byte_burst": c.ByteBurst,
 		"max_age": int(c.MaxAge),
 	} {

@@ -1,0 +1,394 @@
+package gateway
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/gobwas/ws"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+
+	"github.com/fairlead-ws/fairlead/actor"
+	"github.com/fairlead-ws/fairlead/authn"
+	"github.com/fairlead-ws/fairlead/session"
+)
+
+// readClose reads the answer to a handshake: an upgrade and a close frame, and then the end.
+func readClose(t testing.TB, conn net.Conn) (header http.Header, code ws.StatusCode, text string) {
+	t.Helper()
+	br := bufio.NewReader(conn)
+	resp, err := http.ReadResponse(br, nil)
+	if err != nil || resp.StatusCode != http.StatusSwitchingProtocols {
+		t.Fatalf("no upgrade: %+v, %v", resp, err)
+	}
+	frame, err := ws.ReadFrame(br)
+	if err != nil || frame.Header.OpCode != ws.OpClose || !frame.Header.Fin || frame.Header.Masked {
+		t.Fatalf("no close frame of a server: %+v, %v", frame.Header, err)
+	}
+	code, text = ws.ParseCloseFrameData(frame.Payload)
+	if _, err := conn.Write(ws.MustCompileFrame(ws.MaskFrame(ws.NewCloseFrame(frame.Payload[:2])))); err != nil {
+		t.Errorf("the answer to the close frame: %v", err)
+	}
+	if rest, err := io.ReadAll(br); err != nil || len(rest) > 0 {
+		t.Errorf("behind the close frame came %q, %v, want the end", rest, err)
+	}
+	conn.Close()
+	return resp.Header, code, text
+}
+
+// A route with RejectClose tells a browser by a code what it else tells by a status, and counts and writes down the same.
+func TestServeRejectsByClose(t *testing.T) {
+	route, strict := memberRoute(t), memberRoute(t)
+	route.RejectClose, strict.RejectClose = true, true
+	origins, err := authn.NewOriginPolicy([]string{"https://app.example.com"}, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	strict.Path, strict.Origins = "/strict/{group}", origins
+	m := memory(t)
+	s := serve(t, Config{Routes: []Route{route, strict}, Journal: m, Epoch: testEpoch, Compression: true}, nil)
+	for _, c := range []struct {
+		raw    string
+		code   ws.StatusCode
+		reason reason
+	}{
+		{handshakeTo("/ws/app_1234"), 4401, reasonNoCredential},
+		{handshakeTo("/ws/app_1234?token=guess"), 4401, reasonUnknownToken},
+		{handshakeTo("/ws/app_1234?token=expired"), 4401, reasonExpired},
+		{handshakeTo("/ws/app_9?token=alice"), 4403, reasonForbidden},
+		{handshakeTo("/ws/app_text?token=alice"), 4403, reasonBadParameter},
+		{handshakeTo("/strict/app_1234?token=alice", "Origin: https://evil.example.com"), 4403, reasonOrigin},
+		{handshakeTo("/ws/app_1234?token=down"), 4503, reasonVerifierUnavailable},
+		{handshakeTo("/ws/app_down?token=alice"), 4503, reasonAuthorizerUnavailable},
+		// Data right behind the request does not turn the answer into a reset.
+		{handshakeTo("/ws/app_1234") + string(bytes.Repeat([]byte{0x81, 0x80, 0, 0, 0, 0}, 1000)), 4401, reasonNoCredential},
+	} {
+		before := s.count(c.reason)
+		conn := s.dial(t)
+		if _, err := io.WriteString(conn, c.raw); err != nil {
+			t.Fatal(err)
+		}
+		header, code, text := readClose(t, conn)
+		if code != c.code || text != answers[c.reason].text {
+			t.Errorf("%s: close %d %q, want %d %q", c.reason, code, text, c.code, answers[c.reason].text)
+		}
+		if header.Get("Sec-WebSocket-Accept") == "" || header.Get("Sec-WebSocket-Extensions") != "" {
+			t.Errorf("%s: header %v", c.reason, header)
+		}
+		if s.count(c.reason) != before+1 {
+			t.Errorf("%s is counted %d times", c.reason, s.count(c.reason)-before)
+		}
+	}
+	if n := len(s.actors.born()); n != 0 {
+		t.Errorf("%d actors were made", n)
+	}
+	if err := s.stop(); err != nil {
+		t.Fatal(err)
+	}
+	want := `401 no_credential "/ws/{group}" 127.0.0.0/24 x1
+401 unknown_token "/ws/{group}" 127.0.0.0/24 x1
+401 expired "/ws/{group}" 127.0.0.0/24 x1
+403 forbidden "/ws/{group}" 127.0.0.0/24 x1
+403 bad_parameter "/ws/{group}" 127.0.0.0/24 x1
+403 origin "/strict/{group}" 127.0.0.0/24 x1
+503 verifier_unavailable "/ws/{group}" 127.0.0.0/24 x1
+503 authorizer_unavailable "/ws/{group}" 127.0.0.0/24 x1
+401 no_credential "/ws/{group}" 127.0.0.0/24 x1`
+	if got := summary(t, records(t, m)); got != want {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+}
+
+// What is wrong with the request itself, a fault, and whatever comes before the route is known are told over HTTP.
+func TestServeRejectsByStatus(t *testing.T) {
+	route := memberRoute(t)
+	route.RejectClose = true
+	s := serve(t, Config{Routes: []Route{route}}, nil)
+	for raw, status := range map[string]int{
+		lines("GET /ws/app_1234 HTTP/1.1", "Host: h"):           426,
+		handshakeTo("/ws/app_1234", "Sec-WebSocket-Key: twice"): 400,
+		handshakeTo("/nothing"):                                 404,
+		handshakeTo("/ws/app_1234?token=panic"):                 500,
+	} {
+		if resp, _ := s.ask(t, raw); resp.status != status {
+			t.Errorf("status %d, want %d", resp.status, status)
+		}
+	}
+}
+
+// Whatever a system does not take an actor for is a close, too.
+func TestServeRejectsByCloseWhatIsFull(t *testing.T) {
+	for _, c := range []struct {
+		err  error
+		code ws.StatusCode
+	}{{actor.ErrFull, 4503}, {actor.ErrUserFull, 4429}, {actor.ErrUnavailable, 4503}} {
+		s := serve(t, Config{Actors: &fakeActors{err: c.err}, Routes: []Route{{Path: "/", AllowAnonymous: true, RejectClose: true}}}, nil)
+		conn := s.dial(t)
+		if _, err := io.WriteString(conn, handshakeTo("/")); err != nil {
+			t.Fatal(err)
+		}
+		if _, code, _ := readClose(t, conn); code != c.code {
+			t.Errorf("%v: close %d, want %d", c.err, code, c.code)
+		}
+	}
+}
+
+// The answer to a client whose token is among its subprotocols selects the other, and never the token, whatever it is called.
+func TestServeRejectsByCloseSelects(t *testing.T) {
+	route := memberRoute(t)
+	route.RejectClose = true
+	s := serve(t, Config{Routes: []Route{route}}, nil)
+	for offered, want := range map[string]string{
+		"bearer.guess, chat.v1": "chat.v1",
+		"chat.v1, bearer.guess": "chat.v1",
+		"bearer.guess":          "",
+		"Bearer.guess, chat.v2": "",
+	} {
+		conn := s.dial(t)
+		if _, err := io.WriteString(conn, handshakeTo("/ws/app_1234", "Sec-WebSocket-Protocol: "+offered)); err != nil {
+			t.Fatal(err)
+		}
+		if header, _, _ := readClose(t, conn); header.Get("Sec-WebSocket-Protocol") != want {
+			t.Errorf("offered %q: selected %q, want %q", offered, header.Get("Sec-WebSocket-Protocol"), want)
+		}
+	}
+}
+
+// A client that is closed and does not leave is cut a second later, and takes no handshake's place meanwhile.
+func TestServeRejectsByCloseLingers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newPipeListener()
+		s := serve(t, Config{Routes: []Route{{Path: "/", Chain: testChain(t), RejectClose: true}}, Handshakes: 1}, l)
+		client, start := l.dial(t), time.Now()
+		send(t, client, handshakeTo("/"))
+		br := bufio.NewReader(client)
+		if resp, err := http.ReadResponse(br, nil); err != nil || resp.StatusCode != 101 {
+			t.Fatalf("%v", err)
+		}
+		if _, err := ws.ReadFrame(br); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		if len(s.heads)+len(s.slots) != 0 || len(s.lingering) != 1 {
+			t.Errorf("%d and %d places taken, %d lingering", len(s.heads), len(s.slots), len(s.lingering))
+		}
+		if _, err := br.ReadByte(); !errors.Is(err, io.EOF) || time.Since(start) != lingerTime {
+			t.Errorf("%v after %v, want the end after %v", err, time.Since(start), lingerTime)
+		}
+	})
+}
+
+func TestAnswersFitCloseFrames(t *testing.T) {
+	for r := range numReasons {
+		a := &answers[r]
+		switch a.status {
+		case 401, 403, 429, 503:
+			if a.text == "" || len(a.text) > 123 {
+				t.Errorf("%s: a text of %d bytes; a close frame has room for 123", r, len(a.text))
+			}
+		}
+	}
+}
+
+// A stranger whose credential is no good is not told why: the whole answer is the same.
+func TestServeRejectsAlike(t *testing.T) {
+	header, err := authn.NewHeader("Authorization", "Token")
+	if err != nil {
+		t.Fatal(err)
+	}
+	chain, err := authn.NewChain(authn.Source{Name: "drf", Extractor: header, Verifier: verifierFunc(
+		func(_ context.Context, token string) (*session.Identity, error) {
+			return nil, &authn.Error{Kind: authn.ErrRejected, Reason: authn.Reason(token), Err: errors.New("cause")}
+		})})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := serve(t, Config{Routes: []Route{{Path: "/", Chain: chain}}}, nil)
+	answer := func(token string) string {
+		conn := s.dial(t)
+		if _, err := io.WriteString(conn, handshakeTo("/", "Authorization: Token "+token)); err != nil {
+			t.Fatal(err)
+		}
+		b, err := io.ReadAll(conn)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(b)
+	}
+	want := answer(string(authn.ReasonUnknownToken))
+	if !strings.HasPrefix(want, "HTTP/1.1 401 ") {
+		t.Fatalf("the answer is %q", want)
+	}
+	for _, r := range []authn.Reason{
+		authn.ReasonMalformed, authn.ReasonInactiveUser, authn.ReasonUnknownUser, authn.ReasonExpired, authn.ReasonNotYetValid,
+		authn.ReasonBadSignature, authn.ReasonBadAlgorithm, authn.ReasonBadClaims, "of_someone_else", "two words",
+	} {
+		if got := answer(string(r)); got != want {
+			t.Errorf("%s: the answer is\n%s\nand for another reason\n%s", r, got, want)
+		}
+	}
+	for _, r := range []reason{reasonMalformed, reasonInactiveUser, reasonBadClaims} {
+		if s.count(r) == 0 {
+			t.Errorf("%s is not counted", r)
+		}
+	}
+}
+
+// So many bad credentials of an address are looked up in a minute, and then no credential from there, good or bad. Who
+// brings none, and other addresses, are not concerned.
+func TestRejectionsAreLimited(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var asked atomic.Int64
+		query, err := authn.NewQuery("token")
+		if err != nil {
+			t.Fatal(err)
+		}
+		chain, err := authn.NewChain(authn.Source{Extractor: query, Verifier: verifierFunc(
+			func(ctx context.Context, token string) (*session.Identity, error) {
+				asked.Add(1)
+				return tokenVerifier(ctx, token)
+			})})
+		if err != nil {
+			t.Fatal(err)
+		}
+		const perMinute = 5
+		l := newPipeListener()
+		near := &remoteListener{l, &net.TCPAddr{IP: net.IPv4(192, 0, 2, 1), Port: 80}}
+		s := serve(t, Config{
+			Routes: []Route{
+				{Path: "/", Chain: chain, AllowAnonymous: true},
+				{Path: "/lax", Chain: chain, AllowAnonymous: true, InvalidAnonymous: true},
+			},
+			Limits: Limits{RejectionsPerAddress: perMinute},
+		}, near)
+		ask := func(path string) int {
+			client := l.dial(t)
+			send(t, client, handshakeTo(path))
+			resp, _ := readAnswer(t, client)
+			if resp.status == 429 && resp.header.Get("Retry-After") == "" {
+				t.Error("a refusal with 429 has no Retry-After")
+			}
+			return resp.status
+		}
+		for range 20 { // good ones, and such as nobody can say of, are not counted
+			if got := ask("/?token=alice"); got != 101 {
+				t.Fatalf("alice: %d", got)
+			}
+			if got := ask("/?token=down"); got != 503 {
+				t.Fatalf("down: %d", got)
+			}
+		}
+		for i := range perMinute { // a route that takes bad ones for nobody counts them as well
+			path, want := "/?token=guess", 401
+			if i == 0 {
+				path, want = "/lax?token=guess", 101
+			}
+			if got := ask(path); got != want {
+				t.Fatalf("guess %d: %d", i, got)
+			}
+		}
+		before := asked.Load()
+		for _, c := range []struct {
+			path string
+			want int
+		}{{"/?token=guess", 429}, {"/?token=alice", 429}, {"/lax?token=guess", 429}, {"/?token=%zz", 429}, {"/", 101}} {
+			if got := ask(c.path); got != c.want {
+				t.Errorf("%s, beyond the limit: %d, want %d", c.path, got, c.want)
+			}
+		}
+		if asked.Load() != before {
+			t.Error("the verifier was asked beyond the limit")
+		}
+		if n := testutil.ToFloat64(s.metrics.limitedRejections); n != 4 || s.count(reasonRejections) != 4 {
+			t.Errorf("%v are counted, and %d refused, want 4", n, s.count(reasonRejections))
+		}
+		time.Sleep(time.Minute / perMinute)
+		if got := ask("/?token=alice"); got != 101 {
+			t.Errorf("alice, after a fifth of a minute: %d", got)
+		}
+		if got, then := ask("/?token=guess"), ask("/?token=guess"); got != 401 || then != 429 {
+			t.Errorf("guesses, after a fifth of a minute: %d, then %d", got, then)
+		}
+		if err := s.SetLimits(Limits{}); err != nil {
+			t.Fatal(err)
+		}
+		if got := ask("/?token=guess"); got != 401 {
+			t.Errorf("a guess without a limit: %d", got)
+		}
+	})
+}
+
+// A refused event says who refused; those that are only counted are counted for each of them, but not without bound.
+func TestRefusedEventsSayWho(t *testing.T) {
+	m := memory(t)
+	e := newRefusedEvents(Config{Journal: m, Epoch: testEpoch, RefusedPerSecond: 1}, discard)
+	stop := e.start(t.Context())
+	now := time.Now()
+	for _, by := range []string{"drf", "jwt", "drf", "", "jwt", "jwt"} {
+		e.add(now, refusedKey{reasonUnknownToken, by}, "/ws", netip.Addr{})
+	}
+	for i := range 2 * maxRefusedKeys {
+		e.add(now, refusedKey{reasonForbidden, strconv.Itoa(i)}, "/ws", netip.Addr{})
+	}
+	if n := len(e.beyond); n > maxRefusedKeys+int(numReasons) {
+		t.Errorf("%d are told apart, want %d at most", n, maxRefusedKeys)
+	}
+	stop()
+	var got []string
+	var sum uint64
+	for _, r := range records(t, m) {
+		e, ok := r.Event.(session.Refused)
+		if !ok {
+			t.Fatalf("%+v", r)
+		}
+		if e.Status == 401 {
+			got = append(got, fmt.Sprintf("%s %q x%d", e.Reason, e.By, e.Count))
+		}
+		sum += e.Count
+	}
+	want := []string{`unknown_token "drf" x1`, `unknown_token "" x1`, `unknown_token "drf" x1`, `unknown_token "jwt" x3`}
+	if !slices.Equal(got, want) || sum != 6+2*maxRefusedKeys {
+		t.Errorf("got %q, %d in all, want %q and %d", got, sum, want, 6+2*maxRefusedKeys)
+	}
+}
+
+// Who refused is in the event of a handshake, and who it was found by.
+func TestServeJournalsWhoRefused(t *testing.T) {
+	query, err := authn.NewQuery("token")
+	if err != nil {
+		t.Fatal(err)
+	}
+	chain, err := authn.NewChain(authn.Source{Name: "drf", Extractor: query, Verifier: verifierFunc(tokenVerifier)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := memory(t)
+	s := serve(t, Config{Routes: []Route{{Path: "/", Chain: chain}}, Journal: m, Epoch: testEpoch}, nil)
+	s.ask(t, handshakeTo("/?token=guess"))
+	s.ask(t, handshakeTo("/"))
+	if err := s.stop(); err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, r := range records(t, m) {
+		if e, ok := r.Event.(session.Refused); ok {
+			got = append(got, e.Reason+" by "+e.By)
+		}
+	}
+	if want := []string{"unknown_token by drf", "no_credential by "}; !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
