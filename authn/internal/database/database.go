@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -16,9 +17,15 @@ const (
 	DefaultMaxConns = 8
 )
 
-// ErrValue marks a question that the server understood and could not ask with these values: a number beyond the column's
-// type, a text that is none of its kind.
-var ErrValue = errors.New("the value does not fit the column")
+var (
+	// ErrValue marks a question that the server understood and could not ask with these values: a number beyond the column's
+	// type, a text that is none of its kind.
+	ErrValue = errors.New("the value does not fit the column")
+	// ErrClosed is what a closed DB answers.
+	ErrClosed = errors.New("the database is closed")
+	// ErrAmbiguous means that a key, which was to be one row's, is that of more.
+	ErrAmbiguous = errors.New("more than one row has the key")
+)
 
 // Config says which database, and how patiently.
 type Config struct {
@@ -29,11 +36,18 @@ type Config struct {
 	Observe func(keys int)
 }
 
-// DB is a database. Its methods may be called by many goroutines.
+// DB is one holder's way to a database. Its methods may be called by many goroutines.
 type DB struct {
-	dialect Dialect
-	backend backend
+	// Fixed after Open.
+	pool    *pool
 	observe func(keys int)
+
+	// Guarded by mu.
+	mu      sync.Mutex
+	closed  bool
+	queries []*Query
+
+	underway sync.WaitGroup // questions; enter adds to it, never once closed is set
 }
 
 // backend is what the kinds of databases do differently.
@@ -45,44 +59,63 @@ type backend interface {
 
 // Open checks the configuration and returns the database, which connects when it is first asked: it does not fail because
 // a server is down. The file of SQLite must be there, since unlike a server it does not come back. ctx bounds the
-// construction only.
-func Open(ctx context.Context, c Config) (*DB, error) {
-	if c.Timeout == 0 {
-		c.Timeout = DefaultTimeout
-	}
+// construction only. The connections are the DB's own; a [Registry] shares them.
+func Open(ctx context.Context, c Config) (*DB, error) { return (*Registry)(nil).Open(ctx, c) }
+
+// openBackend returns the connections to the database that c names. The defaults are filled in.
+func openBackend(ctx context.Context, c Config) (d Dialect, b backend, err error) {
 	switch {
 	case c.Timeout < 0:
-		return nil, fmt.Errorf("the timeout is %v: want more than 0", c.Timeout)
+		return d, nil, fmt.Errorf("the timeout is %v: want more than 0", c.Timeout)
 	case c.MaxConns < 0:
-		return nil, fmt.Errorf("the limit of connections is %d: want more than 0", c.MaxConns)
+		return d, nil, fmt.Errorf("the limit of connections is %d: want more than 0", c.MaxConns)
 	}
-	d, err := DialectOf(c.DSN)
-	if err != nil {
-		return nil, err
-	}
-	db := &DB{dialect: d, observe: c.Observe}
-	if db.observe == nil {
-		db.observe = func(int) {}
+	if d, err = DialectOf(c.DSN); err != nil {
+		return d, nil, err
 	}
 	switch d {
 	case PostgreSQL:
-		db.backend, err = openPostgres(ctx, c)
+		b, err = openPostgres(ctx, c)
 	case MySQL:
-		db.backend, err = openMySQL(c)
+		b, err = openMySQL(c)
 	default:
-		db.backend, err = openSQLite(c)
+		b, err = openSQLite(c)
 	}
-	if err != nil {
-		return nil, err
-	}
-	return db, nil
+	return d, b, err
 }
 
 // Dialect returns the dialect of the database's SQL.
-func (d *DB) Dialect() Dialect { return d.dialect }
+func (d *DB) Dialect() Dialect { return d.pool.dialect }
 
-// Close releases the connections. Questions under way fail. It may be called again.
-func (d *DB) Close() error { return d.backend.close() }
+// enter begins a question. Where it returns nil, leave must be called.
+func (d *DB) enter() error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.closed {
+		return ErrClosed
+	}
+	d.underway.Add(1)
+	return nil
+}
+
+func (d *DB) leave() { d.underway.Done() }
+
+// Close waits for the questions under way, which end by their timeout, and releases the connections where nobody else
+// shares them. What is asked afterwards fails with [ErrClosed]. It may be called again.
+func (d *DB) Close() error {
+	d.mu.Lock()
+	again, queries := d.closed, d.queries
+	d.closed, d.queries = true, nil
+	d.mu.Unlock()
+	d.underway.Wait()
+	if again {
+		return nil
+	}
+	for _, q := range queries {
+		q.prepared.close()
+	}
+	return d.pool.release()
+}
 
 // Query is a question whose text is fixed. Its methods may be called by many goroutines.
 type Query struct {
@@ -92,14 +125,21 @@ type Query struct {
 	prepared statement // of database/sql; pgx keeps its own
 }
 
-// Query returns the question text, with the placeholders of the dialect. It is prepared when it is first asked.
-func (d *DB) Query(text string) *Query { return &Query{db: d, text: text} }
+// Query returns the question text, with the placeholders of the dialect. It is prepared when it is first asked, and kept
+// until the DB is closed.
+func (d *DB) Query(text string) *Query {
+	q := &Query{db: d, text: text}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.queries = append(d.queries, q)
+	return q
+}
 
 // First scans the first row into dest, which may be empty; found is false where there is no row. It blocks until ctx ends
-// or the timeout has passed.
+// or the timeout has passed; a question that a server has begun with goes on to its end although ctx ends, since giving up
+// would cost the connection.
 func (q *Query) First(ctx context.Context, args []any, dest ...any) (found bool, err error) {
-	q.db.observe(1)
-	err = q.db.backend.rows(ctx, q, args, func(scan func(dest ...any) error) (bool, error) {
+	err = q.rows(ctx, 1, args, func(scan func(dest ...any) error) (bool, error) {
 		found = true
 		if len(dest) == 0 {
 			return false, nil
@@ -111,11 +151,19 @@ func (q *Query) First(ctx context.Context, args []any, dest ...any) (found bool,
 
 // each calls f for every row of the answer about so many keys, with what scans it, until f fails. It blocks as First does.
 func (q *Query) each(ctx context.Context, keys int, args []any, f func(scan func(dest ...any) error) error) error {
-	q.db.observe(keys)
-	return q.db.backend.rows(ctx, q, args, func(scan func(dest ...any) error) (bool, error) {
+	return q.rows(ctx, keys, args, func(scan func(dest ...any) error) (bool, error) {
 		err := f(scan)
 		return err == nil, err
 	})
+}
+
+func (q *Query) rows(ctx context.Context, keys int, args []any, each func(scan func(dest ...any) error) (more bool, err error)) error {
+	if err := q.db.enter(); err != nil {
+		return err
+	}
+	defer q.db.leave()
+	q.db.observe(keys)
+	return q.db.pool.backend.rows(ctx, q, args, each)
 }
 
 // Scrub returns err, or a stand-in when its text holds the secret: servers like to quote what they choke on.

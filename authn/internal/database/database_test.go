@@ -36,7 +36,7 @@ func TestSQLiteIsReadOnly(t *testing.T) {
 	if found, err := db.Query("DELETE FROM t RETURNING k").First(t.Context(), nil); err == nil {
 		t.Errorf("a DELETE went through, with a row: %v", found)
 	}
-	file := db.backend.(*sqlBackend).db
+	file := db.pool.backend.(*sqlBackend).db
 	var queryOnly int // beside the mode of the file: an attached one would be writable
 	if err := file.QueryRow("PRAGMA query_only").Scan(&queryOnly); err != nil || queryOnly != 1 {
 		t.Errorf("query_only is %d, %v", queryOnly, err)
@@ -55,12 +55,12 @@ func TestPostgresPoolSize(t *testing.T) {
 		"postgres://h/d?pool_max_conns=3": 3,
 		"postgresql://h/d":                DefaultMaxConns,
 	} {
-		if got := open(t, Config{DSN: dsn}).backend.(*postgresBackend).pool.Config().MaxConns; got != want {
+		if got := open(t, Config{DSN: dsn}).pool.backend.(*postgresBackend).pool.Config().MaxConns; got != want {
 			t.Errorf("%s: %d connections, want %d", dsn, got, want)
 		}
 	}
 	db := open(t, Config{DSN: "postgres://h/d", MaxConns: 5})
-	if got := db.backend.(*postgresBackend).pool.Config().MaxConns; got != 5 {
+	if got := db.pool.backend.(*postgresBackend).pool.Config().MaxConns; got != 5 {
 		t.Errorf("%d connections, want 5", got)
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -30,7 +31,7 @@ func openMySQL(c Config) (*sqlBackend, error) {
 		return nil, fmt.Errorf("mysql: the dsn: %w", Scrub(err, mc.Passwd))
 	}
 	b := newSQLBackend("mysql", sql.OpenDB(readOnly{connector}), c)
-	b.detached, b.failed = true, mysqlFailed
+	b.slots, b.failed = make(chan struct{}, c.MaxConns), mysqlFailed
 	b.db.SetConnMaxLifetime(3 * time.Minute) // a server closes idle ones, and the driver asks for less than its wait_timeout
 	return b, nil
 }
@@ -54,6 +55,8 @@ func parseMySQL(dsn string) (*mysql.Config, error) {
 		return nil, fmt.Errorf("the dsn: %w", Scrub(err, password))
 	}
 	mc.User, mc.Passwd, mc.DBName = u.User.Username(), password, name
+	mc.InterpolateParams, mc.MultiStatements = false, false // values never become a part of the text
+	mc.Logger = &mysql.NopLogger{}                          // what it says comes back as an error as well
 	mc.Net, mc.Addr = "tcp", u.Host
 	if socket != "" {
 		mc.Net, mc.Addr = "unix", socket
@@ -61,6 +64,13 @@ func parseMySQL(dsn string) (*mysql.Config, error) {
 		mc.Addr = net.JoinHostPort(u.Hostname(), "3306")
 	}
 	return mc, nil
+}
+
+// sessionMySQL begins a session. That nothing can be written is said by a statement, since the variable has another name in
+// MariaDB than in MySQL. Backslashes escape in strings, as package authn reads them.
+var sessionMySQL = [...]string{
+	"SET SESSION TRANSACTION READ ONLY",
+	"SET SESSION sql_mode = REPLACE(@@SESSION.sql_mode, 'NO_BACKSLASH_ESCAPES', '')",
 }
 
 // readOnly makes connections in which no query can write.
@@ -72,22 +82,39 @@ func (r readOnly) Connect(ctx context.Context) (driver.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	// A statement, since the variable has another name in MariaDB than in MySQL.
-	if _, err := conn.(driver.ExecerContext).ExecContext(ctx, "SET SESSION TRANSACTION READ ONLY", nil); err != nil {
-		conn.Close()
-		return nil, err
+	for _, text := range sessionMySQL {
+		if _, err := conn.(driver.ExecerContext).ExecContext(ctx, text, nil); err != nil {
+			conn.Close()
+			return nil, err
+		}
 	}
 	return conn, nil
 }
 
 // mysqlFailed marks the errors that say that a value is none of the column's kind: 1264, 1292, 1366 and 1367 of the
-// server's error codes, and 3854, in which a text cannot be converted between character sets.
-func mysqlFailed(err error) error {
-	if me, ok := errors.AsType[*mysql.MySQLError](err); ok {
-		switch me.Number {
-		case 1264, 1267, 1292, 1366, 1367, 3854:
+// server's error codes; and 3854 and 3988, a text that the column's character set does not have, for which older servers
+// and MariaDB say 1267, mixed collations: where every value is ASCII that is a mistake in the query.
+func mysqlFailed(err error, args []any) error {
+	me, ok := errors.AsType[*mysql.MySQLError](err)
+	if !ok {
+		return err
+	}
+	switch me.Number {
+	case 1264, 1292, 1366, 1367, 3854, 3988:
+		return fmt.Errorf("%w (error %d)", ErrValue, me.Number)
+	case 1267:
+		if slices.ContainsFunc(args, func(arg any) bool { s, ok := arg.(string); return ok && !isASCII(s) }) {
 			return fmt.Errorf("%w (error %d)", ErrValue, me.Number)
 		}
 	}
 	return err
+}
+
+func isASCII(s string) bool {
+	for i := range len(s) {
+		if s[i] >= 0x80 {
+			return false
+		}
+	}
+	return true
 }

@@ -28,10 +28,7 @@ func openPostgres(ctx context.Context, c Config) (*postgresBackend, error) {
 		return nil, dsnError(c.DSN, err)
 	}
 	if !strings.Contains(c.DSN, "pool_max_conns=") {
-		pc.MaxConns = DefaultMaxConns
-		if c.MaxConns > 0 {
-			pc.MaxConns = int32(min(c.MaxConns, 1<<20))
-		}
+		pc.MaxConns = int32(min(c.MaxConns, 1<<20))
 	}
 	if pc.ConnConfig.ConnectTimeout == 0 {
 		pc.ConnConfig.ConnectTimeout = c.Timeout

@@ -38,46 +38,55 @@ func (s *statement) get(ctx context.Context, db *sql.DB, text string) (*sql.Stmt
 	return s.stmt, nil
 }
 
+// close gives the prepared statement back. Nobody asks it any more.
+func (s *statement) close() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.stmt != nil {
+		s.stmt.Close()
+		s.stmt = nil
+	}
+}
+
 // sqlBackend is a database behind database/sql.
 type sqlBackend struct {
 	// Fixed after newSQLBackend.
 	name    string
 	db      *sql.DB
 	timeout time.Duration
-	// detached asks a question to its end although the caller gave up: where a driver closes the connection of a question
-	// whose context ends, clients that leave in a storm must not cost the others theirs.
-	detached bool
-	failed   func(error) error // says whether it was the value's fault
+	// slots, one for each connection, are there where a driver closes the connection of a question whose context ends: the
+	// slot is waited for as long as the caller does, and then the question goes to its end, since clients that leave in a
+	// storm must not cost the others their connections. nil: the driver need not be spared.
+	slots  chan struct{}
+	failed func(err error, args []any) error // says whether it was the values' fault
 }
 
 func newSQLBackend(name string, db *sql.DB, c Config) *sqlBackend {
-	n := c.MaxConns
-	if n == 0 {
-		n = DefaultMaxConns
-	}
-	db.SetMaxOpenConns(n)
-	db.SetMaxIdleConns(n)
+	db.SetMaxOpenConns(c.MaxConns)
+	db.SetMaxIdleConns(c.MaxConns)
 	db.SetConnMaxIdleTime(5 * time.Minute)
-	return &sqlBackend{name: name, db: db, timeout: c.Timeout, failed: func(err error) error { return err }}
+	return &sqlBackend{name: name, db: db, timeout: c.Timeout, failed: func(err error, _ []any) error { return err }}
 }
 
 func (b *sqlBackend) rows(ctx context.Context, q *Query, args []any, each func(scan func(dest ...any) error) (bool, error)) error {
 	deadline := time.Now().Add(b.timeout)
-	wait, cancel := context.WithDeadline(ctx, deadline)
+	ask, cancel := context.WithDeadline(ctx, deadline)
 	defer cancel()
-	if b.detached {
-		// The pool is waited for as long as the caller does; the question goes to its end.
-		conn, err := b.db.Conn(wait)
-		if err != nil {
-			return fmt.Errorf("%s: no connection: %w", b.name, err)
+	if b.slots != nil {
+		select {
+		case b.slots <- struct{}{}:
+			defer func() { <-b.slots }()
+		case <-ask.Done():
+			return fmt.Errorf("%s: no connection: %w", b.name, ask.Err())
 		}
-		conn.Close()
-		ask, cancel := context.WithDeadline(context.WithoutCancel(ctx), deadline)
+		if err := ask.Err(); err != nil {
+			return fmt.Errorf("%s: %w", b.name, err)
+		}
+		ask, cancel = context.WithDeadline(context.WithoutCancel(ctx), deadline)
 		defer cancel()
-		wait = ask
 	}
-	if err := b.ask(wait, q, args, each); err != nil {
-		return fmt.Errorf("%s: %w", b.name, b.failed(err))
+	if err := b.ask(ask, q, args, each); err != nil {
+		return fmt.Errorf("%s: %w", b.name, b.failed(err, args))
 	}
 	return nil
 }
