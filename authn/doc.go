@@ -6,11 +6,14 @@
 // open a connection, an [Authorizer] ([Grants], [SQL]) which groups an identity may join. An [Issuer] makes the tokens
 // that a [JWT] accepts.
 //
+// A [Cache] remembers what a verifier said, a [DecisionCache] what an authorizer did, until a [Change] says that it may be
+// untrue.
+//
 // It guarantees that absent, bad and broken stay three answers ([ErrAbsent], [ErrRejected], [ErrUnavailable]): a dead
 // database never makes an anonymous user and never a refusal for good. It guarantees that no credential is in an error, a
 // metric or an identity, that what a stranger sends is read in time linear in its length, and that an identity keeps
 // nothing of the request alive.
 //
-// It leaves to others: parsing HTTP and answering it (package gateway), what an absent or rejected credential means on a
-// route, and caching. It accepts whom Django accepts; where it differs on purpose, the type's comment says so.
+// It leaves to others: parsing HTTP and answering it (package gateway), and what an absent or rejected credential means on a
+// route. It accepts whom Django accepts; where it differs on purpose, the type's comment says so.
 package authn

@@ -11,7 +11,8 @@ import (
 
 // Retainer is a [Verifier] or an [Authorizer] that looks at the request. Retain returns an owned copy of no more of r than
 // it needs to be asked again when the request is gone, nil where that is nothing; again is false where asking again means
-// nothing, since the credential is used up. It does not block, and may be called by many goroutines.
+// nothing, since the credential is used up. Of what it returned it returns the same again. It does not block, and may be
+// called by many goroutines.
 type Retainer interface {
 	Retain(r *Request) (kept *Request, again bool)
 }
