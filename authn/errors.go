@@ -28,6 +28,7 @@ const (
 	ReasonInactiveUser          Reason = "inactive_user"          // the user was deactivated
 	ReasonUnknownUser           Reason = "unknown_user"           // the credential names a user that does not exist
 	ReasonExpired               Reason = "expired"                // it was good once
+	ReasonUsed                  Reason = "used"                   // it was good once, for one connection
 	ReasonNotYetValid           Reason = "not_yet_valid"          // it is of the future
 	ReasonBadSignature          Reason = "bad_signature"          // not signed by our key, or changed since
 	ReasonBadAlgorithm          Reason = "bad_algorithm"          // signed in a way that is not configured
@@ -41,7 +42,7 @@ const (
 
 var reasons = [...]Reason{
 	ReasonNoCredential, ReasonMalformed, ReasonUnknownToken, ReasonInactiveUser, ReasonUnknownUser, ReasonExpired,
-	ReasonNotYetValid, ReasonBadSignature, ReasonBadAlgorithm, ReasonBadClaims, ReasonVerifierUnavailable, ReasonOrigin,
+	ReasonUsed, ReasonNotYetValid, ReasonBadSignature, ReasonBadAlgorithm, ReasonBadClaims, ReasonVerifierUnavailable, ReasonOrigin,
 	ReasonForbidden, ReasonBadParameter, ReasonAuthorizerUnavailable,
 }
 

@@ -18,6 +18,10 @@ type Request struct {
 	Protocols [][]byte      // values of Sec-WebSocket-Protocol, split and trimmed
 	Header    []HeaderField // all fields in wire order
 
+	// Route is the path pattern of the route that the path matches, from the configuration: not borrowed. It is there
+	// before a [Chain] is asked.
+	Route string
+
 	Remote netip.AddrPort
 	TLS    bool // whether this process ended TLS; false behind a balancer that did
 }

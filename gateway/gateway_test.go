@@ -98,7 +98,7 @@ func TestMetrics(t *testing.T) {
 	wantReasons := strings.Fields(`address_full authorizer_unavailable bad_algorithm bad_claims bad_parameter bad_signature body busy client_gone crowded
 		draining duplicate_header expired forbidden full group head_too_large header host http_version inactive_user internal
 		key malformed method no_credential no_route not_upgrade not_yet_valid ok origin panic path plain_http proxy_header
-		request_line timeout tls too_many_attempts too_many_rejections unavailable unknown_token unknown_user user_full verifier_unavailable
+		request_line timeout tls too_many_attempts too_many_rejections unavailable unknown_token unknown_user used user_full verifier_unavailable
 		websocket_version`)
 	if slices.Sort(reasons); !slices.Equal(reasons, wantReasons) {
 		t.Errorf("reasons %q, want %q", reasons, wantReasons)

@@ -102,6 +102,7 @@ func (h *handshake) open(ctx context.Context, s *serving, at time.Time) (err err
 		return err
 	}
 	route := h.match.route
+	h.request.Route = route.Path
 	if err := route.Origins.Check(&h.request); err != nil {
 		return err
 	}

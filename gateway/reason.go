@@ -46,6 +46,7 @@ const (
 	reasonInactiveUser
 	reasonUnknownUser
 	reasonExpired
+	reasonUsed
 	reasonNotYetValid
 	reasonBadSignature
 	reasonBadAlgorithm
@@ -195,6 +196,7 @@ var answers = [numReasons]answer{
 	reasonInactiveUser: {name: string(authn.ReasonInactiveUser), status: 401, text: rejectedText},
 	reasonUnknownUser:  {name: string(authn.ReasonUnknownUser), status: 401, text: rejectedText},
 	reasonExpired:      {name: string(authn.ReasonExpired), status: 401, text: rejectedText},
+	reasonUsed:         {name: string(authn.ReasonUsed), status: 401, text: rejectedText},
 	reasonNotYetValid:  {name: string(authn.ReasonNotYetValid), status: 401, text: rejectedText},
 	reasonBadSignature: {name: string(authn.ReasonBadSignature), status: 401, text: rejectedText},
 	reasonBadAlgorithm: {name: string(authn.ReasonBadAlgorithm), status: 401, text: rejectedText},
