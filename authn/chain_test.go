@@ -214,7 +214,7 @@ func TestErrorText(t *testing.T) {
 
 func TestReasonsAreAll(t *testing.T) {
 	all := Reasons()
-	if len(all) != 15 || len(slices.Compact(slices.Sorted(slices.Values(all)))) != len(all) {
+	if len(all) != 16 || len(slices.Compact(slices.Sorted(slices.Values(all)))) != len(all) {
 		t.Errorf("got %d reasons: %q", len(all), all)
 	}
 	all[0] = "changed"

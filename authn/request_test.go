@@ -35,7 +35,7 @@ func TestRequestReset(t *testing.T) {
 		Path: []byte("/p"), RawQuery: []byte("q"), Host: []byte("h"), Origin: []byte("o"), HasOrigin: true,
 		Authorization: []byte("a"), HasAuthorization: true, Cookie: []byte("c"),
 		Protocols: [][]byte{[]byte("p")}, Header: []HeaderField{{[]byte("n"), []byte("v")}},
-		Remote: netip.MustParseAddrPort("192.0.2.1:5"), TLS: true,
+		Remote: netip.MustParseAddrPort("192.0.2.1:5"), TLS: true, Route: "/r",
 	}
 	for i, v := 0, reflect.ValueOf(*r); i < v.NumField(); i++ { // so that a new field cannot be forgotten here
 		if v.Field(i).IsZero() {
