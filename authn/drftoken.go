@@ -3,7 +3,7 @@ package authn
 import (
 	"bytes"
 	"context"
-	"errors"
+	"database/sql"
 	"fmt"
 	"strings"
 	"time"
@@ -24,6 +24,7 @@ type DRFTokenConfig struct {
 	DSN            string // sqlite:PATH, postgres://… or mysql://…
 	Model          UserModel
 	Tokens         TokenModel
+	Databases      *Databases    // to share connections with; nil: with nobody
 	AcceptInactive bool          // accept the token of a user whose is_active is false
 	Timeout        time.Duration // for one look-up; 0 is two seconds
 	MaxConns       int           // 0 is eight
@@ -49,6 +50,7 @@ type DRFToken struct {
 	name           string
 	acceptInactive bool
 	db             *database.DB
+	pk             *keyColumn // of the users
 	tokens         *database.Lookup[User]
 	seconds        authSeconds
 }
@@ -69,9 +71,9 @@ func NewDRFToken(ctx context.Context, c DRFTokenConfig) (*DRFToken, error) {
 		return nil, err
 	}
 	v := &DRFToken{name: name, acceptInactive: c.AcceptInactive, seconds: seconds}
-	v.db, err = database.Open(ctx, database.Config{DSN: c.DSN, Timeout: c.Timeout, MaxConns: c.MaxConns, Observe: observe})
+	v.db, err = c.Databases.open(ctx, database.Config{DSN: c.DSN, Timeout: c.Timeout, MaxConns: c.MaxConns, Observe: observe})
 	if err == nil {
-		v.tokens, err = tokenLookup(v.db, c.Model, c.Tokens)
+		v.tokens, v.pk, err = tokenLookup(v.db, c.Model, c.Tokens)
 		if err != nil {
 			v.db.Close()
 		}
@@ -82,35 +84,39 @@ func NewDRFToken(ctx context.Context, c DRFTokenConfig) (*DRFToken, error) {
 	return v, nil
 }
 
-// tokenLookup looks up the users of tokens.
-func tokenLookup(db *database.DB, m UserModel, t TokenModel) (*database.Lookup[User], error) {
+// tokenLookup looks up the users of tokens, whose primary key is that column.
+func tokenLookup(db *database.DB, m UserModel, t TokenModel) (*database.Lookup[User], *keyColumn, error) {
 	if t == (TokenModel{}) {
 		t = DRFTokens()
+	}
+	if m == (UserModel{}) {
+		m = DjangoUser()
 	}
 	d := db.Dialect()
 	c, err := m.quoted(d)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	names := make([]string, 0, 3)
 	for i, name := range []string{t.Table, t.KeyColumn, t.UserColumn} {
 		q, err := d.Name(name)
 		if err != nil || i > 0 && strings.Contains(name, ".") {
-			return nil, fmt.Errorf("token model: %q cannot be a name", name)
+			return nil, nil, fmt.Errorf("token model: %q cannot be a name", name)
 		}
 		names = append(names, q)
 	}
-	key := "t." + names[1]
-	query := "SELECT " + key + ", " + d.Text(c.pk) + ", " + c.name + ", " + c.active +
+	pk, key := newKeyColumn(db, m.Table, m.PrimaryKey), "t."+names[1]
+	query := "SELECT " + d.Text(key) + ", " + d.Text(c.pk) + ", " + c.name + ", " + c.active +
 		" FROM " + names[0] + " t JOIN " + c.table + " u ON " + c.pk + " = t." + names[2] + " WHERE " + key + " = "
 	return database.NewLookup(db, database.LookupConfig[User]{
 		One: query + d.Param(1), Many: query + "any($1)",
 		Scan: func(scan func(dest ...any) error) (key string, u User, err error) {
-			err = scan(&key, &u.ID, &u.Name, &u.Active)
-			u.ID = djangoKey(u.ID, d)
+			var active sql.NullBool // NULL is false in Python, too
+			err = scan(&key, &u.ID, &u.Name, &active)
+			u.ID, u.Active = pk.django(u.ID), active.Bool
 			return key, u, err
 		},
-	}), nil
+	}), pk, nil
 }
 
 // Verify implements [Verifier]. It asks the database and blocks until that has answered, for the configured timeout at
@@ -129,26 +135,35 @@ func (v *DRFToken) Verify(ctx context.Context, c Credential) (*session.Identity,
 		return nil, reject(ReasonMalformed, "drf_token: the key is no text")
 	}
 	sent := string(c.Value)
-	u, found, err := v.tokens.Get(ctx, sent)
+	u, found, err := v.user(ctx, sent)
 	switch {
-	case errors.Is(err, database.ErrValue), err == nil && !found:
-		return nil, reject(ReasonUnknownToken, "drf_token: there is no such key")
 	case err != nil:
 		return nil, &Error{Kind: ErrUnavailable, Reason: ReasonVerifierUnavailable, Err: database.Scrub(err, sent)}
+	case !found:
+		return nil, reject(ReasonUnknownToken, "drf_token: there is no such key")
 	case !u.Active && !v.acceptInactive:
 		return nil, &Error{Kind: ErrRejected, Reason: ReasonInactiveUser, Err: fmt.Errorf("drf_token: user %s is not active", u.ID)}
 	}
 	return &session.Identity{Subject: u.ID, Name: u.Name, Source: v.name}, nil
 }
 
+// user returns whose key it is.
+func (v *DRFToken) user(ctx context.Context, key string) (u User, found bool, err error) {
+	if err := v.pk.learn(ctx); err != nil {
+		return User{}, false, err
+	}
+	return v.tokens.Get(ctx, key)
+}
+
 // Check asks the database for a key that nobody has, and returns what keeps it from answering, such as tables that are
 // missing. It blocks as Verify does, and counts as no verification.
 func (v *DRFToken) Check(ctx context.Context) error {
-	if _, _, err := v.tokens.Get(ctx, "a key that nobody has"); err != nil {
+	if _, _, err := v.user(ctx, "a key that nobody has"); err != nil {
 		return fmt.Errorf("%s: %w", v.name, err)
 	}
 	return nil
 }
 
-// Close releases the connections. Look-ups under way become [ErrUnavailable]. It may be called again.
+// Close waits for the look-ups under way and releases the connections. Later ones are [ErrUnavailable]. It may be called
+// again.
 func (v *DRFToken) Close() error { return v.db.Close() }

@@ -28,6 +28,7 @@ type SQLConfig struct {
 	Params map[string]string
 	// PathParams are the further path parameters of the routes that use this authorizer.
 	PathParams []string
+	Databases  *Databases    // to share connections with; nil: with nobody
 	Timeout    time.Duration // for one question; 0 is two seconds
 	MaxConns   int           // 0 is eight
 }
@@ -90,7 +91,7 @@ func (a *SQL) prepare(c SQLConfig) (err error) {
 		a.asksWho = a.asksWho || name == "user" || name == "name"
 		a.bindings = append(a.bindings, binding{name, orDefault(c.Params[name], "text")})
 	}
-	a.db, err = database.Open(context.Background(), database.Config{DSN: c.DSN, Timeout: c.Timeout, MaxConns: c.MaxConns})
+	a.db, err = c.Databases.open(context.Background(), database.Config{DSN: c.DSN, Timeout: c.Timeout, MaxConns: c.MaxConns})
 	if err == nil {
 		a.query = a.db.Query(query.text)
 	}
@@ -201,5 +202,6 @@ func parseUUID(s string, dashed bool) (uuid string, ok bool) {
 	return s, true
 }
 
-// Close releases the connections. Questions under way become [ErrUnavailable]. It may be called again.
+// Close waits for the questions under way and releases the connections. Later ones are [ErrUnavailable]. It may be called
+// again.
 func (a *SQL) Close() error { return a.db.Close() }

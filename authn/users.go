@@ -2,11 +2,12 @@ package authn
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
+	"log/slog"
 	"strings"
 	"time"
-	"unicode/utf8"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -14,13 +15,13 @@ import (
 )
 
 // UserModel says where Django keeps its users: the table of AUTH_USER_MODEL and the names of its columns. The zero value is
-// django.contrib.auth's own, see [DjangoUser]; in any other all but NameColumn are needed.
+// django.contrib.auth's own, see [DjangoUser]; in any other Table and PrimaryKey are needed.
 type UserModel struct {
 	Table          string // perhaps with a schema, as in "public.accounts_user"
 	PrimaryKey     string
 	NameColumn     string // USERNAME_FIELD; "": users have no name
-	ActiveColumn   string
-	PasswordColumn string // only looked at for sessions, which end when it changes
+	ActiveColumn   string // is_active; "": all users are active, as with an AbstractBaseUser that has no such field
+	PasswordColumn string // for sessions, which end when it changes; "": it is not read
 }
 
 // DjangoUser returns the table and the columns of django.contrib.auth.models.User.
@@ -48,13 +49,16 @@ func (m UserModel) quoted(d database.Dialect) (c columns, err error) {
 	if c.table, err = d.Name(m.Table); err != nil {
 		return c, fmt.Errorf("user model: %w", err)
 	}
-	c.pk, c.active, c.name = column(m.PrimaryKey), column(m.ActiveColumn), "''"
-	if m.NameColumn != "" {
-		c.name = column(m.NameColumn)
+	// Names need not be texts, and may be NULL where they are no Django's.
+	text := func(name string) string {
+		if name == "" {
+			return "''"
+		}
+		return "COALESCE(" + d.Text(column(name)) + ", '')"
 	}
-	c.password = "''"
-	if m.PasswordColumn != "" {
-		c.password = column(m.PasswordColumn)
+	c.pk, c.name, c.password = column(m.PrimaryKey), text(m.NameColumn), text(m.PasswordColumn)
+	if c.active = "(1 = 1)"; m.ActiveColumn != "" {
+		c.active = column(m.ActiveColumn)
 	}
 	return c, err
 }
@@ -67,7 +71,14 @@ type User struct {
 	Active   bool
 }
 
-// LogValue and String would show the password's hash: a User is not for logs.
+// String returns which user it is, and no hash.
+func (u User) String() string { return "user " + u.ID }
+
+// GoString returns the same as String.
+func (u User) GoString() string { return u.String() }
+
+// LogValue returns the same as String.
+func (u User) LogValue() slog.Value { return slog.StringValue(u.String()) }
 
 // UsersConfig says where the users are.
 type UsersConfig struct {
@@ -76,6 +87,7 @@ type UsersConfig struct {
 	Model UserModel
 	// Field is the column that [Users.ByField] looks at. "": the primary key.
 	Field      string
+	Databases  *Databases    // to share connections with; nil: with nobody
 	Timeout    time.Duration // for one look-up; 0 is two seconds
 	MaxConns   int           // 0 is eight
 	Registerer prometheus.Registerer
@@ -85,6 +97,7 @@ type UsersConfig struct {
 type Users struct {
 	// Fixed after NewUsers.
 	db        *database.DB
+	pk        *keyColumn
 	id, field *database.Lookup[User]
 	byKey     bool // field is the primary key
 }
@@ -96,7 +109,7 @@ func NewUsers(ctx context.Context, c UsersConfig) (*Users, error) {
 	if err != nil {
 		return nil, err
 	}
-	db, err := database.Open(ctx, database.Config{DSN: c.DSN, Timeout: c.Timeout, MaxConns: c.MaxConns, Observe: observe})
+	db, err := c.Databases.open(ctx, database.Config{DSN: c.DSN, Timeout: c.Timeout, MaxConns: c.MaxConns, Observe: observe})
 	if err != nil {
 		return nil, err
 	}
@@ -117,55 +130,70 @@ func newUsers(db *database.DB, m UserModel, field string) (*Users, error) {
 	if err != nil {
 		return nil, err
 	}
-	u := &Users{db: db, byKey: field == "" || field == m.PrimaryKey}
-	u.id = userLookup(db, c, c.pk)
+	u := &Users{db: db, pk: newKeyColumn(db, m.Table, m.PrimaryKey), byKey: field == "" || field == m.PrimaryKey}
+	u.id = userLookup(db, c, c.pk, u.pk, true)
 	if u.field = u.id; !u.byKey {
 		f, err := d.Name(field)
 		if err != nil || strings.Contains(field, ".") {
 			return nil, fmt.Errorf("user model: %q cannot be the name of a column", field)
 		}
-		u.field = userLookup(db, c, "u."+f)
+		u.field = userLookup(db, c, "u."+f, u.pk, false)
 	}
 	return u, nil
 }
 
-// userLookup looks up users by a column.
-func userLookup(db *database.DB, c columns, by string) *database.Lookup[User] {
+// userLookup looks up users by a column, which byKey says is the primary key.
+func userLookup(db *database.DB, c columns, by string, pk *keyColumn, byKey bool) *database.Lookup[User] {
 	d := db.Dialect()
 	query := "SELECT " + d.Text(by) + ", " + d.Text(c.pk) + ", " + c.name + ", " + c.password + ", " + c.active + " FROM " + c.table + " u WHERE " + by + " = "
-	return database.NewLookup(db, database.LookupConfig[User]{
+	config := database.LookupConfig[User]{
 		One: query + d.Param(1), Many: query + "any($1)",
 		Scan: func(scan func(dest ...any) error) (key string, u User, err error) {
-			err = scan(&key, &u.ID, &u.Name, &u.Password, &u.Active)
-			u.ID = djangoKey(u.ID, d)
+			var active sql.NullBool // NULL is false in Python, too
+			err = scan(&key, &u.ID, &u.Name, &u.Password, &active)
+			u.ID, u.Active = pk.django(u.ID), active.Bool
+			if byKey {
+				key = u.ID
+			}
 			return key, u, err
 		},
-	})
+	}
+	if byKey {
+		config.Arg = pk.stored
+	}
+	return database.NewLookup(db, config)
 }
 
 // ByID returns the user with that primary key, in Django's form: a UUID has dashes, whatever the database does. An id that
 // the column cannot hold is nobody's. found is false where there is no such user; err says that nobody could say.
 func (u *Users) ByID(ctx context.Context, id string) (user User, found bool, err error) {
-	return u.get(ctx, u.id, databaseKey(id, u.db.Dialect()))
+	return u.get(ctx, u.id, id)
 }
 
-// ByField is ByID for UsersConfig.Field. Names are compared byte for byte.
+// ByField is ByID for UsersConfig.Field. Names are compared byte for byte; that two users have the same is an error.
 func (u *Users) ByField(ctx context.Context, value string) (user User, found bool, err error) {
-	if u.byKey {
-		return u.ByID(ctx, value)
-	}
 	return u.get(ctx, u.field, value)
 }
 
 func (u *Users) get(ctx context.Context, l *database.Lookup[User], key string) (User, bool, error) {
-	if len(key) > maxUserKey || strings.IndexByte(key, 0) >= 0 || !utf8.ValidString(key) {
+	if len(key) > maxUserKey {
 		return User{}, false, nil
 	}
-	user, found, err := l.Get(ctx, key)
-	if errors.Is(err, database.ErrValue) {
-		return User{}, false, nil
+	if err := u.pk.learn(ctx); err != nil {
+		return User{}, false, err
 	}
-	return user, found, err
+	return l.Get(ctx, key)
+}
+
+// Check asks for a user that nobody is, and returns what keeps the database from answering, such as a column that is
+// missing. It blocks as ByID does.
+func (u *Users) Check(ctx context.Context) error {
+	for _, l := range []*database.Lookup[User]{u.id, u.field} {
+		if _, _, err := u.get(ctx, l, "0"); err != nil && !errors.Is(err, database.ErrAmbiguous) {
+			return err
+		}
+	}
+	return nil
 }
 
 // maxUserKey is the longest id or name that is looked up, in bytes: an e-mail address has 254 characters.
@@ -173,26 +201,3 @@ const maxUserKey = 1024
 
 // Close releases the connections. Look-ups under way fail. It may be called again.
 func (u *Users) Close() error { return u.db.Close() }
-
-// djangoKey returns a primary key as Django writes it. Where a database has no type for UUIDs, UUIDField stores 32
-// hexadecimal digits, and str(pk) has dashes.
-func djangoKey(key string, d database.Dialect) string {
-	if d.DashedUUID() || len(key) != 32 || strings.ToLower(key) != key {
-		return key
-	}
-	if uuid, ok := parseUUID(key, true); ok {
-		return uuid
-	}
-	return key
-}
-
-// databaseKey undoes djangoKey.
-func databaseKey(key string, d database.Dialect) string {
-	if d.DashedUUID() || len(key) != 36 || strings.ToLower(key) != key {
-		return key
-	}
-	if uuid, ok := parseUUID(key, false); ok {
-		return uuid
-	}
-	return key
-}

@@ -5,10 +5,9 @@ import (
 	"strings"
 )
 
-// ColumnType returns the type that a column was declared with, in lower case, such as "char(32)" or "bigint". Of a table or
-// a column that the database does not know, or does not tell of, it returns "". It blocks as [Query.First] does, and
-// nobody is told of the question.
-func (d *DB) ColumnType(ctx context.Context, table, column string) (string, error) {
+// ColumnType returns the type that a column was declared with, in lower case, such as "char(32)" or "bigint"; found is false
+// where the database knows none, or tells us of none. It blocks as [Query.First] does, and is not observed.
+func (d *DB) ColumnType(ctx context.Context, table, column string) (declared string, found bool, err error) {
 	schema, name, qualified := strings.Cut(table, ".")
 	if !qualified {
 		schema, name = "", table
@@ -31,18 +30,20 @@ func (d *DB) ColumnType(ctx context.Context, table, column string) (string, erro
 	default:
 		quoted, err := d.Dialect().Name(table)
 		if err != nil {
-			return "", err
+			return "", false, err
 		}
 		text = "SELECT format_type(atttypid, atttypmod) FROM pg_attribute WHERE attrelid = to_regclass($1) AND attname = $2 AND NOT attisdropped"
 		args[0] = quoted
 	}
 	if err := d.enter(); err != nil {
-		return "", err
+		return "", false, err
 	}
 	defer d.leave()
 	q := &Query{db: d, text: text}
 	defer q.prepared.close()
-	var declared string
-	err := d.pool.backend.rows(ctx, q, args, func(scan func(dest ...any) error) (bool, error) { return false, scan(&declared) })
-	return strings.ToLower(declared), err
+	err = d.pool.backend.rows(ctx, q, args, func(scan func(dest ...any) error) (bool, error) {
+		found = true
+		return false, scan(&declared)
+	})
+	return strings.ToLower(declared), found && err == nil, err
 }
