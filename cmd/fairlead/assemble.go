@@ -29,6 +29,7 @@ type assembly struct {
 	apiKeys     []api.Key // none: nobody is asked for one
 	proxies     []netip.Prefix
 
+	databases   authn.Databases // of those with the same dsn
 	verifiers   map[string]authn.Verifier
 	authorizers map[string]authn.Authorizer
 	closers     []io.Closer

@@ -33,7 +33,7 @@ func (a *assembler) addSQL(key string, c *config.Authorizer) {
 		params[name], _ = kind.(string) // checked by config
 	}
 	v, err := authn.NewSQL(authn.SQLConfig{
-		Name: c.Name, DSN: c.DSN, Query: c.Query, Params: params, PathParams: a.pathParams(c.Name),
+		Name: c.Name, DSN: c.DSN, Databases: &a.databases, Query: c.Query, Params: params, PathParams: a.pathParams(c.Name),
 	})
 	if err != nil {
 		a.problem(key, err)
