@@ -60,7 +60,6 @@ type Actor struct {
 	handler  Handler
 	identity *session.Identity
 	number   uint64 // of the session
-	expires  int64  // Unix milliseconds, 0: never
 
 	// Owned by the actor's goroutine (before the start: the handshake's).
 	state    session.State
@@ -82,6 +81,8 @@ type Actor struct {
 	paused atomic.Bool  // not reading, until the bus has room; only the actor sets it
 	grown  atomic.Bool  // the goroutine has run deep since it was started
 	heard  atomic.Int64 // when the peer was last heard of: System.clock
+	// When the credential ends, Unix milliseconds, 0: never. Only the actor sets it.
+	expires atomic.Int64
 
 	// Guarded by mu, here for its size.
 	ended bool // the actor has ended
@@ -89,9 +90,11 @@ type Actor struct {
 	// Owned by the actor's goroutine, here for its size.
 	phase phase
 
+	// Atomic. Only the sweeper sets it.
+	expired atomic.Bool
+
 	// Owned by the sweeper's goroutine.
-	expired bool
-	pinged  int64 // when the ping that awaits its answer was sent, 0: none
+	pinged int64 // when the ping that awaits its answer was sent, 0: none
 }
 
 // backlog is what a client said and the bus has not taken.
@@ -115,7 +118,8 @@ func (a *Actor) ID() session.ID {
 	return session.ID{Epoch: a.system.config.Epoch, Number: a.number}
 }
 
-// Identity returns who the client is. It is not to be changed. Any goroutine.
+// Identity returns who the client is, as it was at the opening: when the credential ends by now, State says. It is not to be
+// changed. Any goroutine.
 func (a *Actor) Identity() *session.Identity { return a.identity }
 
 // State returns the session's state. Only in a Handler.

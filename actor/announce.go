@@ -45,6 +45,6 @@ func (a *Actor) opened() session.Record {
 	}
 	return session.Record{
 		Time: a.state.Opened, Session: a.ID(), Seq: a.state.Seq,
-		Event: session.Opened{Identity: a.identity, Route: a.state.Route, Protocol: "raw", Groups: a.state.Groups},
+		Event: session.Opened{Identity: a.state.Identity, Route: a.state.Route, Protocol: "raw", Groups: a.state.Groups},
 	}
 }

@@ -118,6 +118,21 @@ func (a *Actor) Leave(g session.Group) bool {
 // that waits. Any goroutine.
 func (a *Actor) Close(code CloseCode, reason string) bool { return a.post(closing{code, reason}) }
 
+// Extend says that the credential was verified again, and ends at expires from now on, or never if that is zero: the journal
+// gets a refreshed event, unless nothing has changed. It does not bring a connection back that is closing, since its
+// credential has ended. It reports what Do does. Any goroutine.
+func (a *Actor) Extend(expires time.Time) bool {
+	return a.Do(func(a *Actor) {
+		if a.phase != phaseOpen || a.state.Identity.Expires.Equal(expires) {
+			return
+		}
+		a.expires.Store(milliseconds(expires))
+		a.system.hasten(a)
+		// A journal that is away does not keep a credential from ending; decide counts it.
+		_ = a.decide(context.Background(), time.Now(), session.Refreshed{Expires: expires})
+	})
+}
+
 // Do runs f on the actor's goroutine, soon. It reports false if the connection has ended already, or if a thousand
 // commands wait since a Handler does not return. f must not block. Any goroutine.
 func (a *Actor) Do(f func(*Actor)) bool { return a.post(do{f}) }

@@ -42,7 +42,7 @@ func (f Filter) state(a *Actor) bool {
 // Info is what there is to see of one connection.
 type Info struct {
 	ID       session.ID
-	Identity *session.Identity // not to be changed
+	Identity *session.Identity // not to be changed; of a silent one as it was at the opening
 	Heard    time.Time         // when the client was last heard of, to a second or so
 	// Silent: the actor did not answer in time, since its Handler does not return. The rest is not known.
 	Silent bool
@@ -161,7 +161,7 @@ func (s *System) inspect(ctx context.Context, f Filter, run []*Actor) (found []I
 // info returns what is to be seen of the actor. Only its own goroutine.
 func (a *Actor) info() Info {
 	i := Info{
-		ID: a.ID(), Identity: a.identity, Heard: a.lastHeard(),
+		ID: a.ID(), Identity: a.state.Identity, Heard: a.lastHeard(),
 		Route: a.state.Route, Opened: a.state.Opened, Groups: a.state.Groups,
 		Closing: a.phase != phaseOpen, Paused: a.paused.Load(),
 		MessagesReceived: a.received.messages, BytesReceived: a.received.bytes,

@@ -71,12 +71,25 @@ func (s *System) collect(due []*Actor, now int64, all bool) []*Actor {
 	return due
 }
 
-// schedule sets when the actor is looked at next.
+// schedule sets when the actor is looked at next. Only where nothing else does so at the same time: the sweeper, or Open
+// before it.
 func (s *System) schedule(a *Actor, at int64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if a.slot >= 0 {
+		if at != never64 {
+			at = a.soonest(s.now(), at) // the end may have moved since at was found out
+		}
 		s.due[a.slot] = min(at, s.oldLocked(a, s.limits.Load().MaxAge))
+	}
+}
+
+// hasten has the actor looked at when its credential ends, if that is sooner than it would be. Its end was set before.
+func (s *System) hasten(a *Actor) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if a.slot >= 0 {
+		s.due[a.slot] = min(s.due[a.slot], until(a.expires.Load(), s.now()))
 	}
 }
 
@@ -117,17 +130,33 @@ func (s *System) firstDue(a *Actor, now int64) int64 {
 
 // soonest returns at, or when the credential expires if that is sooner.
 func (a *Actor) soonest(now, at int64) int64 {
-	if a.expires != 0 && !a.expired {
-		return min(at, now+a.expires-time.Now().UnixMilli())
+	if a.expired.Load() {
+		return at
 	}
-	return at
+	return min(at, until(a.expires.Load(), now))
+}
+
+// until returns when, by the clock of which it is now, the wall clock shows expires; never64 where that is 0.
+func until(expires, now int64) int64 {
+	if expires == 0 {
+		return never64
+	}
+	return now + expires - time.Now().UnixMilli()
+}
+
+// milliseconds returns t in Unix milliseconds, rounded up, so that nothing ends before it does; 0 for the zero time.
+func milliseconds(t time.Time) int64 {
+	if t.IsZero() {
+		return 0
+	}
+	return t.Add(time.Millisecond - 1).UnixMilli()
 }
 
 // check is called by the sweeper when the actor is due. It returns when it is due again.
 func (a *Actor) check(now int64) int64 {
 	c := &a.system.config
-	if a.expires != 0 && time.Now().UnixMilli() >= a.expires && !a.expired {
-		a.expired = true
+	if expires := a.expires.Load(); expires != 0 && time.Now().UnixMilli() >= expires && !a.expired.Load() {
+		a.expired.Store(true)
 		a.mute() // the actor closes as soon as its Handler lets it; until then nothing more is heard
 		a.post(closing{CloseUnauthenticated, "the credential has expired"})
 	}

@@ -178,9 +178,7 @@ func (s *System) Open(ctx context.Context, conn net.Conn, b Birth) error {
 	if s, ok := a.conn.(interface{ descriptor() int32 }); ok {
 		a.direct = 1 + s.descriptor()
 	}
-	if !b.Identity.Expires.IsZero() {
-		a.expires = b.Identity.Expires.Add(time.Millisecond - 1).UnixMilli() // rounded up: never before it
-	}
+	a.expires.Store(milliseconds(b.Identity.Expires))
 	if err := s.add(a, &b); err != nil {
 		return err
 	}

@@ -69,6 +69,8 @@ func decodeEvent(k Kind, b json.RawMessage) (Event, error) {
 		return decodeAs[Joined](b)
 	case KindLeft:
 		return decodeAs[Left](b)
+	case KindRefreshed:
+		return decodeAs[Refreshed](b)
 	case KindClosed:
 		return decodeAs[Closed](b)
 	case KindRefused:
@@ -102,6 +104,9 @@ func (r Record) Kept() Record {
 		who.Name, who.Grants, who.Claims = "", nil, nil
 		who.Expires, who.IssuedAt = who.Expires.UTC(), who.IssuedAt.UTC()
 		e.Identity, e.Groups = &who, append([]Group(nil), e.Groups...) // nil where there are none
+		r.Event = e
+	case Refreshed:
+		e.Expires = e.Expires.UTC()
 		r.Event = e
 	case Gap:
 		e.Since = e.Since.UTC()
@@ -141,6 +146,10 @@ func (r Record) wrong() string {
 		return wrongGroup(e.Group)
 	case Left:
 		return wrongGroup(e.Group)
+	case Refreshed:
+		if !writable(e.Expires) {
+			return "the time of the end is out of range"
+		}
 	case Refused:
 		return wrongPrefix(e.Remote)
 	case Gap:

@@ -40,6 +40,11 @@ func appendEvent(b []byte, e Event) []byte {
 		return appendGroup(b, e.Group)
 	case Left:
 		return appendGroup(b, e.Group)
+	case Refreshed:
+		if e.Expires.IsZero() {
+			return append(b, "{}"...)
+		}
+		return append(appendTime(append(b, `{"expires":`...), e.Expires), '}')
 	case Closed:
 		b = strconv.AppendUint(append(b, `{"code":`...), uint64(e.Code), 10)
 		b = appendString(append(b, `,"reason":`...), e.Reason)

@@ -71,12 +71,14 @@ func drawEvent(t *rapid.T) Event {
 				Expires: drawTime(t, "expires"), IssuedAt: drawTime(t, "issued"), Grants: []string{"g"},
 			},
 			Route: drawText(t, "route"), Protocol: drawText(t, "protocol"), Remote: drawPrefix(t),
-			Groups: rapid.SliceOfN(group, 0, 3).Draw(t, "groups"),
+			Groups: rapid.SliceOfN(group, 0, 3).Draw(t, "groups"), By: drawText(t, "by"), Rule: drawText(t, "rule"),
 		}
 	case KindJoined:
 		return Joined{group.Draw(t, "group")}
 	case KindLeft:
 		return Left{group.Draw(t, "group")}
+	case KindRefreshed:
+		return Refreshed{Expires: drawTime(t, "expires")}
 	case KindClosed:
 		n := rapid.Uint64()
 		return Closed{
@@ -86,7 +88,7 @@ func drawEvent(t *rapid.T) Event {
 	case KindRefused:
 		return Refused{
 			Status: rapid.Int().Draw(t, "status"), Reason: drawText(t, "reason"), Route: drawText(t, "route"),
-			Remote: drawPrefix(t), Count: rapid.Uint64().Draw(t, "count"),
+			Remote: drawPrefix(t), Count: rapid.Uint64().Draw(t, "count"), By: drawText(t, "by"),
 		}
 	case KindNodeStarted:
 		return NodeStarted{Node: drawText(t, "node"), Version: drawText(t, "version")}

@@ -14,6 +14,7 @@ const (
 	KindOpened       Kind = "opened"
 	KindJoined       Kind = "joined"
 	KindLeft         Kind = "left"
+	KindRefreshed    Kind = "refreshed"
 	KindClosed       Kind = "closed"
 	KindRefused      Kind = "refused"
 	KindNodeStarted  Kind = "node_started"
@@ -25,7 +26,7 @@ const (
 // Kinds returns the kinds that this version knows, all but those that are read as [Unknown].
 func Kinds() []Kind {
 	return []Kind{
-		KindOpened, KindJoined, KindLeft, KindClosed, KindRefused,
+		KindOpened, KindJoined, KindLeft, KindRefreshed, KindClosed, KindRefused,
 		KindNodeStarted, KindNodeDraining, KindNodeSealed, KindGap,
 	}
 }
@@ -56,6 +57,11 @@ type Joined struct {
 // Left says that the session is no longer a member of a group. Closing a session leaves all groups without Left events.
 type Left struct {
 	Group Group `json:"group"`
+}
+
+// Refreshed says that the session's credential was verified again, and ends at another time than it did.
+type Refreshed struct {
+	Expires time.Time `json:"expires,omitzero"` // zero: it does not end
 }
 
 // Closed is the last event of a session.
@@ -113,6 +119,7 @@ type Unknown struct {
 func (Opened) Kind() Kind       { return KindOpened }
 func (Joined) Kind() Kind       { return KindJoined }
 func (Left) Kind() Kind         { return KindLeft }
+func (Refreshed) Kind() Kind    { return KindRefreshed }
 func (Closed) Kind() Kind       { return KindClosed }
 func (Refused) Kind() Kind      { return KindRefused }
 func (NodeStarted) Kind() Kind  { return KindNodeStarted }
@@ -124,6 +131,7 @@ func (u Unknown) Kind() Kind    { return u.Name }
 func (Opened) event()       {}
 func (Joined) event()       {}
 func (Left) event()         {}
+func (Refreshed) event()    {}
 func (Closed) event()       {}
 func (Refused) event()      {}
 func (NodeStarted) event()  {}

@@ -28,6 +28,16 @@ type Identity struct {
 	Claims map[string]any `json:"-"`
 }
 
+// until returns the identity with another end: id itself, where it has that one, or is nil.
+func (id *Identity) until(expires time.Time) *Identity {
+	if id == nil || id.Expires.Equal(expires) {
+		return id
+	}
+	other := *id
+	other.Expires = expires
+	return &other
+}
+
 // AnonymousSource is the Source of an anonymous identity.
 const AnonymousSource = "anonymous"
 

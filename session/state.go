@@ -43,7 +43,7 @@ type State struct {
 
 // Apply returns the state after r. It is pure, and total: a record that cannot follow (of another session, already
 // applied, before the opening or after the close, of a kind for nodes) leaves the state as it is. A second opening is the
-// announcement behind a [Gap]: it says which groups the session is in by then.
+// announcement behind a [Gap]: it says which groups the session is in by then, and when its credential ends.
 func (s State) Apply(r Record) State {
 	if s.Phase == PhaseNone {
 		if e, ok := r.Event.(Opened); ok {
@@ -60,6 +60,9 @@ func (s State) Apply(r Record) State {
 	switch e := r.Event.(type) {
 	case Opened: // announced again, behind a gap
 		s.Groups = distinct(e.Groups)
+		if e.Identity != nil {
+			s.Identity = s.Identity.until(e.Identity.Expires)
+		}
 	case Joined:
 		if !s.Member(e.Group) {
 			s.Groups = append(s.Groups[:len(s.Groups):len(s.Groups)], e.Group)
@@ -68,6 +71,8 @@ func (s State) Apply(r Record) State {
 		if i := slices.Index(s.Groups, e.Group); i >= 0 {
 			s.Groups = slices.Concat(s.Groups[:i], s.Groups[i+1:]) // nil where none is left
 		}
+	case Refreshed:
+		s.Identity = s.Identity.until(e.Expires)
 	case Closed:
 		s.Phase, s.Code, s.Groups = PhaseClosed, e.Code, nil
 	case Unknown: // its place is taken, its meaning is not known here

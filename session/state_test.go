@@ -73,6 +73,33 @@ func TestStateApply(t *testing.T) {
 	}
 }
 
+// A credential that was verified again ends when it says now, and nothing else of the identity changes; nor does the
+// identity that others share.
+func TestStateRefreshed(t *testing.T) {
+	at := time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC)
+	who := &Identity{Subject: "42", Source: "jwt", Name: "zoë", Expires: at}
+	s := State{}.Apply(Record{Seq: 1, Event: Opened{Identity: who}})
+	for i, tt := range []struct {
+		name    string
+		e       Event
+		expires time.Time
+	}{
+		{"later", Refreshed{Expires: at.Add(time.Hour)}, at.Add(time.Hour)},
+		{"in another zone", Refreshed{Expires: at.Add(time.Hour).In(time.FixedZone("", 5400))}, at.Add(time.Hour)},
+		{"sooner", Refreshed{Expires: at.Add(-time.Hour)}, at.Add(-time.Hour)},
+		{"never", Refreshed{}, time.Time{}},
+		{"announced, behind a gap", Opened{Identity: &Identity{Subject: "7", Expires: at}}, at},
+	} {
+		s = s.Apply(Record{Seq: uint64(2 + i), Event: tt.e})
+		if !s.Identity.Expires.Equal(tt.expires) || s.Identity.Subject != "42" || s.Identity.Name != "zoë" {
+			t.Errorf("%s: the identity is %+v", tt.name, s.Identity)
+		}
+	}
+	if !who.Expires.Equal(at) {
+		t.Error("the identity of the opening was changed")
+	}
+}
+
 func TestStateIsSmall(t *testing.T) {
 	if size := unsafe.Sizeof(State{}); size > 112 { // a size class; each idle connection holds one State
 		t.Errorf("a State has %d bytes, want at most 112", size)
@@ -108,7 +135,9 @@ func names(groups []Group) string {
 func drawRecord(t *rapid.T) Record {
 	groups := rapid.SampledFrom([]Group{{"a"}, {"b"}, {"c"}, {"d"}})
 	var e Event
-	switch rapid.IntRange(0, 9).Draw(t, "kind") {
+	switch rapid.IntRange(0, 10).Draw(t, "kind") {
+	case 10:
+		e = Refreshed{Expires: time.Unix(rapid.Int64Range(0, 3).Draw(t, "expires"), 0).UTC()}
 	case 0:
 		e = Closed{Code: uint16(rapid.IntRange(1000, 1015).Draw(t, "code"))}
 	case 1:

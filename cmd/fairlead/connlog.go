@@ -105,6 +105,12 @@ func describeEvent(e session.Event) string {
 		text += "  " + e.Group.String()
 	case session.Left:
 		text += "  " + e.Group.String()
+	case session.Refreshed:
+		if e.Expires.IsZero() {
+			text += "  no end"
+		} else {
+			text += "  until " + e.Expires.UTC().Format(time.RFC3339)
+		}
 	case session.Closed:
 		text += fmt.Sprintf("  %d %s; received %d messages (%d bytes), sent %d (%d bytes)", e.Code, e.Reason,
 			e.MessagesReceived, e.BytesReceived, e.MessagesSent, e.BytesSent)

@@ -33,6 +33,8 @@ func TestDescribeEvent(t *testing.T) {
 		},
 		{session.Joined{Group: g}, "joined  app_1"},
 		{session.Left{Group: g}, "left  app_1"},
+		{session.Refreshed{Expires: at}, "refreshed  until 2026-11-24T12:00:00Z"},
+		{session.Refreshed{}, "refreshed  no end"},
 		{session.Closed{Code: 1001, Reason: "gone", MessagesReceived: 1, BytesReceived: 2, MessagesSent: 3, BytesSent: 4}, "closed  1001 gone; received 1 messages (2 bytes), sent 3 (4 bytes)"},
 		{session.Refused{Status: 401, Reason: "expired", Count: 1}, "refused  401 expired"},
 		{session.Refused{Status: 401, Reason: "expired", Route: "/ws", Remote: net, Count: 7}, "refused  401 expired, route /ws, from 192.0.2.0/24, 7 times"},

@@ -177,6 +177,7 @@ func TestMemoryMetrics(t *testing.T) {
 		fairlead_journal_records_total{kind="node_sealed"} 0
 		fairlead_journal_records_total{kind="node_started"} 1
 		fairlead_journal_records_total{kind="opened"} 1
+		fairlead_journal_records_total{kind="refreshed"} 0
 		fairlead_journal_records_total{kind="refused"} 0
 		fairlead_journal_records_total{kind="unknown"} 2
 	`

@@ -31,7 +31,8 @@ func testKeepsEveryKind(t *testing.T, j Journal) {
 		}},
 		{Time: time.Time{}, Session: id, Seq: 2, Event: session.Joined{Group: group(t, "app_2")}},
 		{Time: time.Now(), Session: id, Seq: 3, Event: session.Left{Group: group(t, "app_1")}}, // with a monotonic reading
-		{Time: at, Session: id, Seq: 4, Event: session.Unknown{Name: "new", Data: json.RawMessage(`{"a":[1,null]}`)}},
+		{Time: at, Session: id, Seq: 4, Event: session.Refreshed{Expires: at.Add(2 * time.Hour)}},
+		{Time: at, Session: id, Seq: 5, Event: session.Unknown{Name: "new", Data: json.RawMessage(`{"a":[1,null]}`)}},
 		{Time: at, Session: id, Seq: 1 << 60, Event: session.Closed{Code: 4401, Reason: "it expired", BytesSent: 1 << 63}},
 		{Time: at, Session: session.ID{Epoch: e}, Seq: 1, Event: session.NodeStarted{Node: "n", Version: "v0.1.0"}},
 		{Time: at, Session: session.ID{Epoch: e}, Seq: 2, Event: session.Refused{Status: 401, Reason: "expired", Remote: remote, Count: 1}},
@@ -61,8 +62,8 @@ func testKeepsEveryKind(t *testing.T, j Journal) {
 	}
 	mustAppend(t, j, appended...)
 	equal(t, "the epoch", read(t, j.Epoch(t.Context(), e)), want...)
-	equal(t, "the session", read(t, j.Session(t.Context(), id)), want[:5]...)
-	equal(t, "the node", read(t, j.Session(t.Context(), session.ID{Epoch: e})), want[5:10]...)
+	equal(t, "the session", read(t, j.Session(t.Context(), id)), want[:6]...)
+	equal(t, "the node", read(t, j.Session(t.Context(), session.ID{Epoch: e})), want[6:11]...)
 	if who.Name == "" || who.Grants == nil || who.Claims == nil {
 		t.Error("the append changed the identity, which others share")
 	}
