@@ -159,7 +159,7 @@ func (s Session) FileEnds(modified time.Time, age time.Duration, zone *time.Loca
 			return modified.Add(age), true
 		}
 		ends, read := parseISO(text, zone)
-		return ends, ok && read
+		return ends, ok && read && !ends.IsZero()
 	case '{', '[':
 		if rest := bytes.Trim(v[1:len(v)-1], " \t\r\n"); len(rest) == 0 {
 			return modified.Add(age), true

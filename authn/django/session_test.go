@@ -162,6 +162,7 @@ func TestFileEnds(t *testing.T) {
 		`"2096-01-01T02:00:00.500000+02:00"`: {time.Date(2096, 1, 1, 0, 0, 0, 5e8, time.UTC), true},
 		`"2096-01-01T01:00:00"`:              {time.Date(2096, 1, 1, 0, 0, 0, 0, time.UTC), true}, // in Berlin
 		`"2096-01-01 01:00:00.25"`:           {time.Date(2096, 1, 1, 0, 0, 0, 25e7, time.UTC), true},
+		`"0001-01-01T00:00:00+00:00"`:        {time.Time{}, false}, // not Go's zero time, which never comes
 		`"tomorrow"`:                         {time.Time{}, false}, `"\ud800"`: {time.Time{}, false},
 	} {
 		ends, ok := Session{expiry: Value(expiry)}.FileEnds(modified, time.Hour, berlin)
