@@ -22,6 +22,8 @@ func (a *assembler) addVerifiers(ctx context.Context) {
 		switch c.Kind {
 		case config.KindDRFToken:
 			a.addDRFToken(ctx, key, c)
+		case config.KindDjangoSession:
+			a.addDjangoSession(ctx, key, c)
 		case config.KindJWT:
 			a.addJWT(key, c)
 		}

@@ -1,0 +1,46 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/fairlead-ws/fairlead/authn"
+	"github.com/fairlead-ws/fairlead/cmd/fairlead/internal/config"
+)
+
+// The proof that what authn makes is what the gateway asks for.
+var _ authn.Verifier = (*authn.DjangoSession)(nil)
+
+func (a *assembler) addDjangoSession(ctx context.Context, key string, c *config.Verifier) {
+	zone, err := time.LoadLocation(c.TimeZone)
+	if err != nil {
+		a.problem(key+".time_zone", fmt.Errorf("%q is no time zone here", c.TimeZone)) // checked by config
+		return
+	}
+	v, err := authn.NewDjangoSession(ctx, authn.DjangoSessionConfig{
+		Name: c.Name, Engine: c.Engine, Secret: c.Secret, Fallbacks: secretLines(c.SecretFallbacks), Legacy: c.Legacy,
+		Backends: c.Backends, AcceptInactive: c.InactiveUsers == "accept",
+		DSN: c.DSN, Model: userModel(c), Table: c.SessionTable, Location: zone,
+		Dir: c.SessionDir, Cookie: c.SessionCookie, CookieAge: c.CookieAge, Registerer: a.r,
+	})
+	if err != nil {
+		a.problem(key, err)
+		return
+	}
+	a.verifiers[c.Name] = v
+	a.closers = append(a.closers, v)
+}
+
+// secretLines returns the secrets of a text that has one on each line. White space around them is none of theirs, and empty
+// lines are no secrets.
+func secretLines(text string) []string {
+	var secrets []string
+	for line := range strings.Lines(text) {
+		if line = strings.TrimSpace(line); line != "" {
+			secrets = append(secrets, line)
+		}
+	}
+	return secrets
+}
