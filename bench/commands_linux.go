@@ -4,8 +4,11 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
+	"github.com/fairlead-ws/fairlead/bench/channels"
 	"github.com/fairlead-ws/fairlead/bench/internal/crowd"
 	"github.com/fairlead-ws/fairlead/bench/internal/trial"
 	"github.com/fairlead-ws/fairlead/bench/internal/wire"
@@ -47,6 +50,14 @@ var (
 
 	compressed = trial.Compress{Members: 5000, Size: 1024, Rate: 10, Messages: 20, Rounds: 7}
 
+	auth = trial.Auth{
+		Connections: 1000, Rounds: 9, Window: 64, Peers: []string{channels.Daphne, channels.Uvicorn}, Gentle: 200,
+	}
+
+	storm = trial.Storm{Connections: 15000, Window: 4096, Queries: 1500}
+
+	recheck = trial.Recheck{Connections: 15000, Every: time.Minute, Revoked: 100, Share: 2}
+
 	cycle = trial.Cycle{Connections: 10000, Warm: 3, Rounds: 6, Window: 64, Via: wire.ViaHeader}
 )
 
@@ -62,7 +73,10 @@ var commands = []command{
 	{"tls", "resident memory of connections over TLS that do nothing, and what their handshakes cost", defineTLS},
 	{"compress", "server CPU per delivery of a message that is compressed, beside one that is not", defineCompress},
 	{"cycle", "what connections leave behind that came and went", defineCycle},
-	{"all", "everything above, with the settings that the targets are for (fourteen minutes)", defineAll},
+	{"auth", "server CPU per handshake by the kind of credential, beside Django Channels with the same database", defineAuth},
+	{"storm", "queries of the database when everybody comes back at once, and is not known", defineStorm},
+	{"recheck", "server CPU for verifying again who is connected", defineRecheck},
+	{"all", "everything above, with the settings that the targets are for (twenty minutes)", defineAll},
 }
 
 // via adds the flag for the token's place.
@@ -240,11 +254,58 @@ func defineCycle(flags *flag.FlagSet) func() ([]runner, error) {
 	}
 }
 
+// list adds a flag for words with commas between them, each of which must be known.
+func list(flags *flag.FlagSet, name string, words *[]string, known []string, usage string) {
+	flags.Func(name, usage+": "+strings.Join(known, "; "), func(s string) error {
+		*words = nil
+		for w := range strings.SplitSeq(s, ";") {
+			if w = strings.TrimSpace(w); w == "" {
+				continue
+			}
+			if !slices.Contains(known, w) {
+				return fmt.Errorf("%q is none of them", w)
+			}
+			*words = append(*words, w)
+		}
+		return nil
+	})
+}
+
+func defineAuth(flags *flag.FlagSet) func() ([]runner, error) {
+	o := auth
+	flags.IntVar(&o.Connections, "n", o.Connections, "handshakes in each round")
+	flags.IntVar(&o.Rounds, "rounds", o.Rounds, "rounds, after one to warm up")
+	flags.IntVar(&o.Window, "window", o.Window, "handshakes at once, where the case does not say otherwise")
+	list(flags, "cases", &o.Cases, trial.AuthCases(), "what to measure, with ; between them (default all)")
+	list(flags, "peers", &o.Peers, auth.Peers, `servers of Django Channels to compare with, "" for none (default both)`)
+	return func() ([]runner, error) { return []runner{o}, positive(o.Connections, o.Rounds, o.Window) }
+}
+
+func defineStorm(flags *flag.FlagSet) func() ([]runner, error) {
+	o := storm
+	flags.IntVar(&o.Connections, "n", o.Connections, "connections")
+	flags.IntVar(&o.Window, "window", o.Window, "handshakes at once")
+	return func() ([]runner, error) { return []runner{o}, positive(o.Connections, o.Window) }
+}
+
+func defineRecheck(flags *flag.FlagSet) func() ([]runner, error) {
+	o := recheck
+	flags.IntVar(&o.Connections, "n", o.Connections, "connections")
+	flags.DurationVar(&o.Every, "every", o.Every, "recheck of the route")
+	flags.IntVar(&o.Revoked, "revoked", o.Revoked, "tokens that are deleted meanwhile")
+	return func() ([]runner, error) {
+		if o.Revoked > o.Connections {
+			return nil, fmt.Errorf("-revoked %d: want no more than connections", o.Revoked)
+		}
+		return []runner{o}, positive(o.Connections, o.Revoked, int(o.Every/time.Second))
+	}
+}
+
 func defineAll(*flag.FlagSet) func() ([]runner, error) {
 	apart := idle
 	apart.Apart = true
 	return func() ([]runner, error) {
 		trials := []runner{idle, apart, handshake, journal, fanout, flood, stallFull, stallSlow, overTLS, compressed, cycle, drain}
-		return append(trials, outages(outage)...), nil
+		return append(append(trials, outages(outage)...), auth, storm, recheck), nil
 	}
 }

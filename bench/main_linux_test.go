@@ -51,7 +51,7 @@ func serve(args []string) error {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
-	s, err := peer.New(cfg.Listen.Public, cfg.Listen.Internal, peer.Config{Secret: cfg.Verifier[0].Secret})
+	s, err := peer.New(cfg.Listen.Public, cfg.Listen.Internal, peer.Config{Secret: cfg.Verifier[0].Secret, Any: len(cfg.Verifier) > 1})
 	if err != nil {
 		return err
 	}

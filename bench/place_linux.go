@@ -31,6 +31,7 @@ type place struct {
 	self    string // this program, for the clients
 	natsd   string // the program of a NATS server; "": not built yet
 	loop    string // send loop in C; "": the one in Go
+	django  *site  // nil: not made yet
 	say     func(format string, args ...any)
 	notes   []string
 }
@@ -39,6 +40,11 @@ type place struct {
 func (p *place) open(ctx context.Context) (err error) {
 	if p.self, err = os.Executable(); err != nil {
 		return err
+	}
+	if p.program != "" {
+		if _, err := os.Stat(p.program); err != nil {
+			return fmt.Errorf("server: %w", err)
+		}
 	}
 	if p.dir, err = os.MkdirTemp("", "fairlead-bench-"); err != nil {
 		return err
@@ -64,26 +70,33 @@ func (p *place) version(ctx context.Context) string {
 }
 
 func (p *place) bench() *trial.Bench {
-	return &trial.Bench{Server: p.startServer, NATS: p.startNATS, Crowd: p.startCrowd, TLS: p.startTLS, Loop: p.startLoop, Say: p.say}
+	return &trial.Bench{
+		Server: p.startServer, NATS: p.startNATS, Crowd: p.startCrowd, TLS: p.startTLS, Loop: p.startLoop, Say: p.say,
+		Django: p.startDjango, Channels: p.startChannels,
+	}
 }
 
-func (p *place) startServer(ctx context.Context, settings map[string]string) (*trial.Target, error) {
+func (p *place) startServer(ctx context.Context, setup trial.Setup) (*trial.Target, error) {
 	dir, err := os.MkdirTemp(p.dir, "server-")
 	if err != nil {
 		return nil, err
 	}
 	all := map[string]string{}
-	for key, value := range settings {
+	for key, value := range setup.Settings {
 		all[key] = strings.ReplaceAll(value, trial.Dir, dir)
 	}
 	if p.nats != "" {
 		delete(all, "nats.store_dir") // of the embedded server, which there is none of then
 	}
-	s, err := server.Start(ctx, dir, p.program, server.Config{Secret: secret, NATS: p.nats, Settings: all})
+	s, err := server.Start(ctx, dir, p.program, server.Config{
+		Secret: secret, NATS: p.nats, Settings: all, Tables: strings.ReplaceAll(setup.Tables, trial.Dir, dir),
+	})
 	if err != nil {
 		return nil, err
 	}
-	return &trial.Target{PID: s.PID(), Address: s.Address, Secret: secret, Metrics: s.Metrics, Stop: s.Stop, Ended: s.Ended}, nil
+	return &trial.Target{
+		PID: s.PID(), Address: s.Address, Internal: s.Internal, Secret: secret, Metrics: s.Metrics, Stop: s.Stop, Ended: s.Ended,
+	}, nil
 }
 
 func (p *place) startNATS(ctx context.Context) (trial.NATS, error) {

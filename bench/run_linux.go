@@ -6,7 +6,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
-	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -58,16 +58,48 @@ func run(ctx context.Context, args []string, in io.Reader, out, stderr io.Writer
 	case loopWord:
 		return runLoop(args[1:], in, out)
 	}
-	for _, c := range commands {
-		if c.name == args[0] {
-			return runTrials(ctx, c, args[1:], out, stderr)
+	c, rest, err := choose(args)
+	if err != nil {
+		return err
+	}
+	return runTrials(ctx, c, rest, out, stderr)
+}
+
+// choose returns the command that stands first and the words behind it. Several commands are one with the trials of all, in
+// that order and with the settings that the targets are for.
+func choose(args []string) (c command, rest []string, err error) {
+	var chosen []command
+	for rest = args; len(rest) > 0; rest = rest[1:] {
+		i := slices.IndexFunc(commands, func(c command) bool { return c.name == rest[0] })
+		if i < 0 {
+			break
+		}
+		chosen = append(chosen, commands[i])
+	}
+	switch len(chosen) {
+	case 0:
+		return command{}, nil, fmt.Errorf("no command %q: %w", args[0], errUsage)
+	case 1:
+		return chosen[0], rest, nil
+	}
+	c.name, c.summary = strings.Join(args[:len(chosen)], " "), "one after the other"
+	c.define = func(*flag.FlagSet) func() ([]runner, error) {
+		return func() (all []runner, err error) {
+			for _, one := range chosen {
+				runners, err := one.define(flag.NewFlagSet(one.name, flag.ContinueOnError))()
+				if err != nil {
+					return nil, err
+				}
+				all = append(all, runners...)
+			}
+			return all, nil
 		}
 	}
-	return fmt.Errorf("no command %q: %w", args[0], errUsage)
+	return c, rest, nil
 }
 
 func usage(w io.Writer) {
-	fmt.Fprintf(w, "bench measures a Fairlead server from outside.\n\nusage: bench COMMAND [flags]     (bench COMMAND -help lists the flags)\n\n")
+	fmt.Fprintf(w, "bench measures a Fairlead server from outside.\n\nusage: bench COMMAND [flags]     (bench COMMAND -help lists the flags)\n       bench COMMAND COMMAND…   (one after the other)\n\n")
 	for _, c := range commands {
 		fmt.Fprintf(w, "  %-10s %s\n", c.name, c.summary)
 	}
@@ -134,7 +166,7 @@ func runTrials(ctx context.Context, c command, args []string, out, stderr io.Wri
 	if err := p.open(ctx); err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, os.RemoveAll(p.dir)) }()
+	defer func() { err = errors.Join(err, p.close(context.WithoutCancel(ctx))) }()
 
 	r := report.Report{
 		Command: strings.Join(append([]string{"bench", c.name}, args...), " "), Time: began.UTC().Format(time.RFC3339),
@@ -142,12 +174,15 @@ func runTrials(ctx context.Context, c command, args []string, out, stderr io.Wri
 	}
 	var failed error
 	for _, t := range runners {
-		var figures []report.Figure
-		if figures, failed = t.Run(ctx, p.bench()); failed != nil {
-			p.note(fmt.Sprintf("ended early: %v", failed))
+		figures, err := t.Run(ctx, p.bench())
+		r.Figures = append(r.Figures, figures...)
+		if err != nil {
+			failed = errors.Join(failed, err)
+			p.note(fmt.Sprintf("ended early: %v", err))
+		}
+		if ctx.Err() != nil {
 			break
 		}
-		r.Figures = append(r.Figures, figures...)
 	}
 	if failed != nil && len(r.Figures) == 0 {
 		return failed

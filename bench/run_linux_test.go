@@ -69,6 +69,14 @@ func TestUsage(t *testing.T) {
 		{[]string{"compress", "-rate", "0"}, "-rate 0"},
 		{[]string{"cycle", "-rounds", "0"}, "0 is too few"},
 		{[]string{"cycle", "-rounds", "3"}, "even number"},
+		{[]string{"auth", "-cases", "HS256; HS257"}, `"HS257" is none of them`},
+		{[]string{"auth", "-peers", "gunicorn"}, `"gunicorn" is none of them`},
+		{[]string{"auth", "-n", "0"}, "0 is too few"},
+		{[]string{"storm", "-window", "0"}, "0 is too few"},
+		{[]string{"recheck", "-every", "10ms"}, "0 is too few"},
+		{[]string{"recheck", "-n", "10", "-revoked", "11"}, "-revoked 11"},
+		{[]string{"auth", "storm", "now"}, `auth storm: unexpected "now"`},
+		{[]string{"auth", "storm", "-n", "1"}, "not defined: -n"},
 		{[]string{"all", "-server", "/nonexistent/server"}, "no such file"},
 		{[]string{loopWord}, "want connections and bytes"},
 		{[]string{loopWord, "a", "1"}, "invalid syntax"},
@@ -93,6 +101,7 @@ func TestCommands(t *testing.T) {
 		{[]string{"fanout", "-n", "20", "-rate", "500", "-warm", "1", "-messages", "10", "-pairs", "1"}, 6, []string{"fanout"}},
 		{[]string{"flood", "-n", "20", "-duration", "50ms", "-runs", "1", "-client", "sweep"}, 6, []string{"flood"}},
 		{[]string{"cycle", "-n", "30", "-warm", "1", "-rounds", "2"}, 6, []string{"cycle"}},
+		{[]string{"auth", "-n", "20", "-rounds", "1", "-cases", "HS256; ticket", "-peers", ""}, 6, []string{"auth, HS256", "auth, ticket"}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.args[0], func(t *testing.T) {

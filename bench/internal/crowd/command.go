@@ -54,12 +54,13 @@ type Open struct {
 	Raw           bool   // plain TCP: no handshake
 	Path          string // {i} is the connection's number
 	Via           wire.Via
-	Secret        string  // HS256 key
-	Forge         bool    // sign with another key
-	Deflate       bool    // offer permessage-deflate: for clients that discard, since nothing is inflated
-	Window        int     // handshakes at once
-	Rate          float64 // begun in a second, on a schedule; 0: as fast as Window allows
-	Sources       int     // spread over so many source addresses from 127.0.0.2 on; 0: one, of the kernel's choice
+	Secret        string   // HS256 key
+	Forge         bool     // sign with another key
+	Tokens        []string // credentials to show in turn, from the first on, instead of signed ones
+	Deflate       bool     // offer permessage-deflate: for clients that discard, since nothing is inflated
+	Window        int      // handshakes at once
+	Rate          float64  // begun in a second, on a schedule; 0: as fast as Window allows
+	Sources       int      // spread over so many source addresses from 127.0.0.2 on; 0: one, of the kernel's choice
 	Reading       Reading
 	ReceiveBuffer int           // SO_RCVBUF; 0: the kernel's
 	Leaving       Leaving       // at once after the handshake

@@ -88,11 +88,16 @@ func sockaddr(address string) (unix.SockaddrInet4, error) {
 	return unix.SockaddrInet4{Port: int(addr.Port()), Addr: addr.Addr().As4()}, nil
 }
 
+// request makes the handshake of connection number n.
 func request(o *Open, n int, secret string, now time.Time) ([]byte, error) {
 	r := wire.Request{
 		Host: o.Address, Path: strings.ReplaceAll(o.Path, "{i}", strconv.Itoa(n)), Via: o.Via, Key: wire.Key(n), Deflate: o.Deflate,
 	}
-	if o.Via != wire.ViaNone {
+	switch {
+	case o.Via == wire.ViaNone:
+	case len(o.Tokens) > 0:
+		r.Token = o.Tokens[(n-o.First)%len(o.Tokens)]
+	default:
 		var err error
 		if r.Token, err = Token(secret, n, now); err != nil {
 			return nil, err

@@ -17,13 +17,14 @@ type Config struct {
 	Secret   string            // HS256 key
 	NATS     string            // URL; "": the server's embedded one
 	Settings map[string]string // other keys (limits.write_timeout) with their values as in the file: `"2s"`, `65536`
+	Tables   string            // further verifiers and routes, as in the file
 }
 
 // Path is the path of the one route; a client fills in the group.
 const Path = "/ws/{group}"
 
 // TOML returns the configuration file: one route on which any user with a token of the secret may join any group and
-// everyone hears what anyone says. The token may come in each of the four places.
+// everyone hears what anyone says. The token may come in each of the four places. Tables come behind.
 func (c *Config) TOML() string {
 	var b strings.Builder
 	settings := map[string]string{
@@ -40,5 +41,8 @@ func (c *Config) TOML() string {
 	fmt.Fprintf(&b, "  { from = \"query\", name = %q, verifier = \"jwt\" },\n", wire.QueryName)
 	fmt.Fprintf(&b, "  { from = \"cookie\", name = %q, verifier = \"jwt\" },\n", wire.CookieName)
 	fmt.Fprintf(&b, "  { from = \"subprotocol\", prefix = %q, verifier = \"jwt\" },\n]\n", wire.ProtocolPrefix)
+	if c.Tables != "" {
+		fmt.Fprintf(&b, "\n%s", c.Tables)
+	}
 	return b.String()
 }

@@ -63,6 +63,11 @@ func TestTOML(t *testing.T) {
 			t.Fatalf("credentials %+v, want %+v", got.Route[0].Credential, want)
 		}
 	}
+	c.Tables = "[[route]]\npath = \"/more\"\n"
+	got.Route, got.Verifier = nil, nil
+	if _, err := toml.Decode(c.TOML(), &got); err != nil || len(got.Route) != 2 || got.Route[1].Path != "/more" {
+		t.Errorf("with a table more: %v, routes %+v", err, got.Route)
+	}
 	if c.Settings = nil; c.TOML() == "" {
 		t.Error("no file without settings")
 	}

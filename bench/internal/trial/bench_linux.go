@@ -17,12 +17,13 @@ import (
 
 // Target is a running server.
 type Target struct {
-	PID     int
-	Address string // of the public port
-	Secret  string // the HS256 key that signs tokens for it
-	Metrics func(context.Context) (server.Metrics, error)
-	Stop    func() error
-	Ended   func() error // waits for the end of a server that was told to stop, in place of Stop
+	PID      int
+	Address  string // of the public port
+	Internal string // base URL of the internal one
+	Secret   string // the HS256 key that signs tokens for it
+	Metrics  func(context.Context) (server.Metrics, error)
+	Stop     func() error
+	Ended    func() error // waits for the end of a server that was told to stop, in place of Stop
 }
 
 // NATS is a NATS server that a trial can take away, at once, and bring back.
@@ -34,9 +35,8 @@ type NATS interface {
 
 // Bench is where trials run: how to get a server and clients. All fields are needed.
 type Bench struct {
-	// Server starts a server; settings are keys of its configuration, such as limits.write_timeout, with their values as in the file.
-	// Dir in a value becomes a folder of that server's own.
-	Server func(ctx context.Context, settings map[string]string) (*Target, error)
+	// Server starts a server.
+	Server func(ctx context.Context, s Setup) (*Target, error)
 	// NATS starts a NATS server, for trials that set nats.url to it.
 	NATS  func(ctx context.Context) (NATS, error)
 	Crowd func(ctx context.Context) (*crowd.Client, error)
@@ -44,9 +44,31 @@ type Bench struct {
 	TLS  func(ctx context.Context, c tlscrowd.Clients) (*tlscrowd.Crowd, error)
 	Loop func(ctx context.Context, connections, size int) (*floor.Loop, error)
 	Say  func(format string, args ...any) // one line of progress
+	// Django returns the database of a Django site, the same for all trials of a run.
+	Django func(ctx context.Context) (*Django, error)
+	// Channels starts the peer for comparison with that database: Django Channels on a server of that name.
+	Channels func(ctx context.Context, server string) (*Target, error)
 }
 
-// Dir stands for a folder of the server's own in the values of its settings.
+// Setup is what a trial chooses of a server's configuration.
+type Setup struct {
+	Settings map[string]string // keys, such as limits.write_timeout, with their values as in the file
+	Tables   string            // further verifiers and routes, as in the file
+}
+
+// Django is the database of a Django site with its people.
+type Django struct {
+	DSN     string
+	Secret  string   // SECRET_KEY of the site
+	Tokens  []string // a key of Django REST framework for each user
+	Cookies []string // a session for each user, engine db
+	// Queries returns how many queries of a table the database has answered so far.
+	Queries func(ctx context.Context, table string) (int64, error)
+	// Revoke deletes tokens.
+	Revoke func(ctx context.Context, tokens []string) error
+}
+
+// Dir stands for a folder of the server's own, in its settings and tables.
 const Dir = "{dir}"
 
 // Times that no trial waits longer than.
@@ -67,7 +89,11 @@ type stage struct {
 }
 
 func (b *Bench) stage(ctx context.Context, settings map[string]string) (*stage, error) {
-	s, err := b.Server(ctx, settings)
+	return b.set(ctx, Setup{Settings: settings})
+}
+
+func (b *Bench) set(ctx context.Context, setup Setup) (*stage, error) {
+	s, err := b.Server(ctx, setup)
 	if err != nil {
 		return nil, err
 	}

@@ -65,6 +65,7 @@ type rig struct {
 	*Bench
 	peer     *peer.Server      // the last one
 	settings map[string]string // of the last start
+	tables   string
 	stops    int
 	ended    error    // of a server that was told to stop
 	nats     []string // what was done to it
@@ -78,7 +79,8 @@ type rig struct {
 func newRig(t *testing.T, cfg peer.Config) *rig {
 	r := &rig{}
 	r.Bench = &Bench{
-		Server: func(_ context.Context, settings map[string]string) (*Target, error) {
+		Server: func(_ context.Context, setup Setup) (*Target, error) {
+			settings := setup.Settings
 			if file := settings["tls.cert"]; file != "" {
 				pair, err := tls.LoadX509KeyPair(strings.Trim(file, `"`), strings.Trim(settings["tls.key"], `"`))
 				if err != nil {
@@ -86,13 +88,13 @@ func newRig(t *testing.T, cfg peer.Config) *rig {
 				}
 				cfg.TLS = &tls.Config{Certificates: []tls.Certificate{pair}}
 			}
-			r.peer, r.settings = peer.Start(t, cfg), settings
+			r.peer, r.settings, r.tables = peer.Start(t, cfg), settings, setup.Tables
 			started := r.peer
 			r.mu.Lock()
 			r.peers = append(r.peers, started)
 			r.mu.Unlock()
 			return &Target{
-				PID: os.Getpid(), Address: started.Address, Secret: peer.Secret,
+				PID: os.Getpid(), Address: started.Address, Internal: started.Internal, Secret: peer.Secret,
 				Metrics: func(ctx context.Context) (server.Metrics, error) {
 					return server.ReadMetrics(ctx, started.Internal+"/metrics")
 				},

@@ -96,8 +96,8 @@ func TestHandshake(t *testing.T) {
 func TestHandshakeInsists(t *testing.T) {
 	r := newRig(t, peer.Config{})
 	start := r.Server
-	r.Server = func(ctx context.Context, settings map[string]string) (*Target, error) {
-		s, err := start(ctx, settings)
+	r.Server = func(ctx context.Context, setup Setup) (*Target, error) {
+		s, err := start(ctx, setup)
 		if err == nil {
 			s.Secret = "a key that the server does not know"
 		}
@@ -288,4 +288,9 @@ func TestMeasure(t *testing.T) {
 	if err := settle(ctx, os.Getpid()); !errors.Is(err, context.Canceled) {
 		t.Errorf("settle: %v", err)
 	}
+}
+
+// byTrial finds a figure by both its names.
+func byTrial(trial, name string) func(report.Figure) bool {
+	return func(f report.Figure) bool { return f.Trial == trial && f.Name == name }
 }
