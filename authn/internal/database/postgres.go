@@ -23,9 +23,9 @@ type postgresBackend struct {
 // win over the configuration, and what the URL leaves out comes from libpq's PG… variables. Behind a pooler in transaction
 // mode add default_query_exec_mode=exec.
 func openPostgres(ctx context.Context, c Config) (*postgresBackend, error) {
-	pc, err := pgxpool.ParseConfig(c.DSN)
+	pc, err := parsePostgres(c.DSN)
 	if err != nil {
-		return nil, dsnError(c.DSN, err)
+		return nil, err
 	}
 	if !strings.Contains(c.DSN, "pool_max_conns=") {
 		pc.MaxConns = int32(min(c.MaxConns, 1<<20))
@@ -33,14 +33,23 @@ func openPostgres(ctx context.Context, c Config) (*postgresBackend, error) {
 	if pc.ConnConfig.ConnectTimeout == 0 {
 		pc.ConnConfig.ConnectTimeout = c.Timeout
 	}
-	if pc.ConnConfig.RuntimeParams["application_name"] == "" {
-		pc.ConnConfig.RuntimeParams["application_name"] = "fairlead"
-	}
 	pool, err := pgxpool.NewWithConfig(ctx, pc)
 	if err != nil {
 		return nil, fmt.Errorf("postgres: %w", err)
 	}
 	return &postgresBackend{pool: pool, timeout: c.Timeout}, nil
+}
+
+// parsePostgres reads a DSN and names the program to the server.
+func parsePostgres(dsn string) (*pgxpool.Config, error) {
+	pc, err := pgxpool.ParseConfig(dsn)
+	if err != nil {
+		return nil, dsnError(dsn, err)
+	}
+	if pc.ConnConfig.RuntimeParams["application_name"] == "" {
+		pc.ConnConfig.RuntimeParams["application_name"] = "fairlead"
+	}
+	return pc, nil
 }
 
 // dsnError says what is wrong with a DSN and leaves the passwords out. Of one that is no URL it says nothing more, since
