@@ -7,7 +7,7 @@ type ticketMetrics struct{ issued, accepted, used, unavailable prometheus.Counte
 
 // newTicketMetrics returns the counters, which all Tickets of a registry share.
 func newTicketMetrics(r prometheus.Registerer) (m ticketMetrics, err error) {
-	vec, err := register(r, prometheus.NewCounterVec(prometheus.CounterOpts{
+	vec, err := registered(r, prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "fairlead_tickets_total",
 		Help: "One-time tickets: issued, accepted, used before, or unavailable, when nobody could say whether one was used.",
 	}, []string{"result"}))
