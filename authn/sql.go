@@ -24,7 +24,9 @@ type SQLConfig struct {
 	// parameter of that name, or its group.category and group.id, or those of the group to join) and the PathParams.
 	// LIMIT 1 spares a long answer.
 	Query string
-	// Params says how the texts are bound: "text" (also where nothing is said), "int" or "uuid".
+	// Params says how the texts are bound: "text" (also where nothing is said), "int" or "uuid". With MySQL all of them must
+	// be named, since it takes the text 1x for the number 1: "int" for columns of numbers. Mind that most of its collations
+	// take a for A, and that groups and users are told apart by case: add AND BINARY name = :group behind name = :group.
 	Params map[string]string
 	// PathParams are the further path parameters of the routes that use this authorizer.
 	PathParams []string
@@ -87,6 +89,9 @@ func (a *SQL) prepare(c SQLConfig) (err error) {
 		if !slices.Contains(ownPlaceholders, name) && !slices.Contains(c.PathParams, name) {
 			known := append(slices.Clone(ownPlaceholders), c.PathParams...)
 			return fmt.Errorf("the query has :%s, which is nothing here: want :%s", name, strings.Join(known, ", :"))
+		}
+		if _, said := c.Params[name]; !said && d == database.MySQL {
+			return fmt.Errorf(`params does not say how :%s is bound, and MySQL takes the text 1x for the number 1: want params = { %s = "int" }, or "text", or "uuid"`, name, name)
 		}
 		a.asksWho = a.asksWho || name == "user" || name == "name"
 		a.bindings = append(a.bindings, binding{name, orDefault(c.Params[name], "text")})

@@ -203,6 +203,7 @@ func TestNewSQLRefuses(t *testing.T) {
 		{"unknown placeholder", SQLConfig{DSN: sqliteDSN, Query: "SELECT 1 WHERE :usr = 1"}, ":usr"},
 		{"unknown placeholder beside path parameters", SQLConfig{DSN: sqliteDSN, Query: "SELECT 1 WHERE :x", PathParams: []string{"tenant"}}, ":tenant"},
 		{"unused type", SQLConfig{DSN: sqliteDSN, Query: "SELECT 1 WHERE :user", Params: map[string]string{"id": "int"}}, ":id"},
+		{"MySQL without types", SQLConfig{DSN: "mysql://u:s3cr3t-pw@h/d", Query: gateQuery, Params: map[string]string{"user": "int"}}, "params = { id ="},
 		{"unknown type", SQLConfig{DSN: sqliteDSN, Query: "SELECT 1 WHERE :user", Params: map[string]string{"user": "bigint"}}, `"bigint"`},
 		{"a hidden name", SQLConfig{DSN: sqliteDSN, Query: "SELECT 1 WHERE :user", PathParams: []string{"user"}}, "hide"},
 		{"no file", SQLConfig{DSN: "sqlite:testdata/none", Query: gateQuery}, "none"},

@@ -116,8 +116,11 @@ func (p *queryParser) line() {
 	p.copy(n + 1)
 }
 
-// comment copies a comment. Those of PostgreSQL nest.
+// comment copies a comment. Those of PostgreSQL nest, and some of MySQL are none.
 func (p *queryParser) comment() error {
+	if p.dialect == database.MySQL && (strings.HasPrefix(p.rest, "/*!") || strings.HasPrefix(p.rest, "/*M!")) {
+		return errors.New("it has a comment that MySQL would run (/*!): write its content, or leave it out")
+	}
 	depth := 1
 	for i := 2; i+1 < len(p.rest); i++ {
 		switch p.rest[i : i+2] {

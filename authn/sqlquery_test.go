@@ -69,48 +69,68 @@ func TestParseQueryDialects(t *testing.T) {
 		{database.PostgreSQL, "SELECT a[:id:2]", "SELECT a[$1:2]", "array"},
 		{database.SQLite, "SELECT [:user], `:user`, `a``:b`, :id", "SELECT [:user], `:user`, `a``:b`, ?", "quoted names"},
 		{database.SQLite, `SELECT /* /* :user */ :id`, `SELECT /* /* :user */ ?`, "comments do not nest"},
+		{database.MySQL, `SELECT 'it\'s :user', :id`, `SELECT 'it\'s :user', ?`, "an escaped quote"},
+		{database.MySQL, `SELECT "\\", ":user\"", :id`, `SELECT "\\", ":user\"", ?`, "escapes in a string with double quotes"},
+		{database.MySQL, "SELECT `a\\`, `b``:user`, :id", "SELECT `a\\`, `b``:user`, ?", "no escapes in names"},
+		{database.MySQL, "SELECT 1 # it's :user\n+ :id", "SELECT 1 # it's :user\n+ ?", "a comment of its own"},
+		{database.MySQL, "SELECT 1 # it's", "", ""},
+		{database.MySQL, "SELECT 5--:id", "SELECT 5--?", "two signs"},
+		{database.MySQL, "SELECT 5 -- it's :user\n, :id", "SELECT 5 -- it's :user\n, ?", "a comment"},
+		{database.MySQL, "SELECT 5 --\t:user\n, :id", "SELECT 5 --\t:user\n, ?", "a comment behind a tab"},
+		{database.MySQL, "SELECT :id --", "SELECT ? --", "a comment at the end"},
+		{database.MySQL, `SELECT /* /* :user */ :id`, `SELECT /* /* :user */ ?`, "comments do not nest"},
+		{database.MySQL, `SELECT a[1], e'\'' , :id`, `SELECT a[1], e'\'' , ?`, "brackets are nothing"},
+		{database.MySQL, "SELECT 1 FROM g WHERE BINARY name = :id", "SELECT 1 FROM g WHERE BINARY name = ?", "bytes"},
 	} {
 		got, err := parseQuery(c.query, c.dialect)
-		if err != nil || got.text != c.want || !slices.Equal(got.names, []string{"id"}) {
+		names := []string{"id"}
+		if c.want == "" { // it is left as it is
+			c.want, names = c.query, nil
+		}
+		if err != nil || got.text != c.want || !slices.Equal(got.names, names) {
 			t.Errorf("%s: got %q %q, %v, want %q", c.name, got.text, got.names, err, c.want)
 		}
 	}
 }
 
 func TestParseQueryRefuses(t *testing.T) {
-	both := []database.Dialect{database.SQLite, database.PostgreSQL}
+	every := []database.Dialect{database.SQLite, database.PostgreSQL, database.MySQL}
 	for _, c := range []struct {
 		query, want string
 		dialects    []database.Dialect
 	}{
-		{"", "SELECT or WITH", both},
-		{"-- nothing", "SELECT or WITH", both},
-		{"DELETE FROM g RETURNING 1", "SELECT or WITH", both},
-		{"(SELECT 1)", "SELECT or WITH", both},
-		{"SELECT 1; DELETE FROM g", "more than one statement", both},
-		{"SELECT 1;;", "more than one statement", both},
-		{"SELECT 'a", "left open", both},
-		{`SELECT "a`, "left open", both},
-		{"SELECT 'a''", "left open", both},
-		{"SELECT /* a", "left open", both},
-		{"SELECT /*/", "left open", both},
+		{"", "SELECT or WITH", every},
+		{"-- nothing", "SELECT or WITH", every},
+		{"DELETE FROM g RETURNING 1", "SELECT or WITH", every},
+		{"(SELECT 1)", "SELECT or WITH", every},
+		{"SELECT 1; DELETE FROM g", "more than one statement", every},
+		{"SELECT 1;;", "more than one statement", every},
+		{"SELECT 'a", "left open", every},
+		{`SELECT "a`, "left open", every},
+		{"SELECT 'a''", "left open", every},
+		{"SELECT /* a", "left open", every},
+		{"SELECT /*/", "left open", every},
 		{"SELECT /* /* */ 1", "left open", []database.Dialect{database.PostgreSQL}},
 		{"SELECT $a$ $b$", "left open", []database.Dialect{database.PostgreSQL}},
 		{`SELECT E'\'`, "left open", []database.Dialect{database.PostgreSQL}},
-		{"SELECT `a", "left open", []database.Dialect{database.SQLite}},
+		{"SELECT `a", "left open", []database.Dialect{database.SQLite, database.MySQL}},
+		{`SELECT 'a\'`, "left open", []database.Dialect{database.MySQL}},
+		{`SELECT "a\"`, "left open", []database.Dialect{database.MySQL}},
+		{"SELECT /*!40000 1 */", "MySQL would run", []database.Dialect{database.MySQL}},
+		{"SELECT /*M! 1 */", "MySQL would run", []database.Dialect{database.MySQL}},
 		{"SELECT [a", "left open", []database.Dialect{database.SQLite}},
-		{"SELECT 1 WHERE a = $1", "placeholder", both},
-		{"SELECT 1 WHERE a = $user", "placeholder", both},
-		{"SELECT 1 WHERE a = ?", "placeholder", []database.Dialect{database.SQLite}},
-		{"SELECT 1 WHERE a = @user", "placeholder", []database.Dialect{database.SQLite}},
-		{"SELECT 1 WHERE (a = :user", "parentheses", both},
-		{"SELECT 1\x00", "NUL", both},
-		{"SELECT EXISTS(SELECT 1 FROM g WHERE u = :user)", "always has a row", both},
-		{"select /* hm */ exists (SELECT 1)", "always has a row", both},
-		{"SELECT NOT EXISTS (SELECT 1)", "always has a row", both},
-		{"SELECT COUNT(*) FROM g WHERE u = :user", "always has a row", both},
-		{"SELECT count(*) FROM g LIMIT 1", "always has a row", both},
-		{"SELECT max(n) > 1 FROM g WHERE u = :user", "always has a row", both},
+		{"SELECT 1 WHERE a = $1", "placeholder", every},
+		{"SELECT 1 WHERE a = $user", "placeholder", every},
+		{"SELECT 1 WHERE a = ?", "placeholder", []database.Dialect{database.SQLite, database.MySQL}},
+		{"SELECT 1 WHERE a = @user", "placeholder", []database.Dialect{database.SQLite, database.MySQL}},
+		{"SELECT 1 WHERE (a = :user", "parentheses", every},
+		{"SELECT 1\x00", "NUL", every},
+		{"SELECT EXISTS(SELECT 1 FROM g WHERE u = :user)", "always has a row", every},
+		{"select /* hm */ exists (SELECT 1)", "always has a row", every},
+		{"SELECT NOT EXISTS (SELECT 1)", "always has a row", every},
+		{"SELECT COUNT(*) FROM g WHERE u = :user", "always has a row", every},
+		{"SELECT count(*) FROM g LIMIT 1", "always has a row", every},
+		{"SELECT max(n) > 1 FROM g WHERE u = :user", "always has a row", every},
 	} {
 		for _, d := range c.dialects {
 			got, err := parseQuery(c.query, d)
@@ -128,15 +148,15 @@ func FuzzParseQuery(f *testing.F) {
 	for _, q := range []string{
 		"SELECT 1 FROM gate_grant WHERE user_id = :user AND app_id = :id", "SELECT ':a' || :b -- :c\n", "SELECT /* :a */ E'\\':b' ;",
 		"WITH x AS (SELECT $$:a$$) SELECT [:b], `:c`, \":d\"", "SELECT a::int = :id::int AND:id",
+		"SELECT 'it\\'s :a' # :b\n, \"\\\":c\" --:d\n",
 	} {
-		f.Add(q, true)
-		f.Add(q, false)
-	}
-	f.Fuzz(func(t *testing.T, query string, numbered bool) {
-		d := database.SQLite
-		if numbered {
-			d = database.PostgreSQL
+		for d := range uint8(3) {
+			f.Add(q, d)
 		}
+	}
+	f.Fuzz(func(t *testing.T, query string, dialect uint8) {
+		d := []database.Dialect{database.SQLite, database.PostgreSQL, database.MySQL}[dialect%3]
+		numbered := d.Numbered()
 		got, err := parseQuery(query, d)
 		if err != nil {
 			return
