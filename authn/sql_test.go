@@ -8,11 +8,20 @@ import (
 	"testing"
 	"time"
 
+	"github.com/fairlead-ws/fairlead/authn/internal/database"
 	"github.com/fairlead-ws/fairlead/session"
 )
 
 func newSQL(t testing.TB, c SQLConfig) *SQL {
 	t.Helper()
+	if strings.HasPrefix(c.DSN, "mysql:") { // where nothing goes without saying
+		q := must(parseQuery(c.Query, database.MySQL))
+		params := map[string]string{}
+		for _, name := range q.names {
+			params[name] = orDefault(c.Params[name], "text")
+		}
+		c.Params = params
+	}
 	a, err := NewSQL(c)
 	if err != nil {
 		t.Fatal(err)
@@ -88,6 +97,10 @@ func testSQL(t *testing.T, dsn string) {
 		}
 	}
 
+	byName := "SELECT 1 FROM auth_user WHERE username = :name"
+	if strings.HasPrefix(dsn, "mysql:") { // whose collations take a for A
+		byName += " AND BINARY CONVERT(username USING utf8mb4) = :name"
+	}
 	app := must(session.ParseGroup("app_1234"))
 	alice := &session.Identity{Subject: "1", Name: "alice"}
 	for _, c := range []struct {
@@ -99,11 +112,11 @@ func testSQL(t *testing.T, dsn string) {
 	}{
 		{"every name", SQLConfig{Query: `SELECT u.id FROM auth_user u JOIN gate_grant g ON g.user_id = u.id WHERE u.id = :user
 			AND u.username = :name AND :group = 'app_1234' AND :category = 'app' AND g.app_id = :id LIMIT 1`, Params: ints}, groupParams(app), alice, ""},
-		{"another name", SQLConfig{Query: "SELECT 1 FROM auth_user WHERE username = :name"}, nil, &session.Identity{Subject: "1", Name: "Alice"}, ReasonForbidden},
-		{"a name that is SQL", SQLConfig{Query: "SELECT 1 FROM auth_user WHERE username = :name"}, nil, &session.Identity{Subject: "1", Name: "' OR '1'='1"}, ReasonForbidden},
-		{"UTF-8", SQLConfig{Query: "SELECT 1 FROM auth_user WHERE username = :name"}, nil, &session.Identity{Subject: "6", Name: "zoë"}, ""},
-		{"a NUL", SQLConfig{Query: "SELECT 1 FROM auth_user WHERE username = :name"}, nil, &session.Identity{Subject: "6", Name: "z\x00"}, ReasonBadParameter},
-		{"no UTF-8", SQLConfig{Query: "SELECT 1 FROM auth_user WHERE username = :name"}, nil, &session.Identity{Subject: "6", Name: "z\xff"}, ReasonBadParameter},
+		{"another name", SQLConfig{Query: byName}, nil, &session.Identity{Subject: "1", Name: "Alice"}, ReasonForbidden},
+		{"a name that is SQL", SQLConfig{Query: byName}, nil, &session.Identity{Subject: "1", Name: "' OR '1'='1"}, ReasonForbidden},
+		{"UTF-8", SQLConfig{Query: byName}, nil, &session.Identity{Subject: "6", Name: "zoë"}, ""},
+		{"a NUL", SQLConfig{Query: byName}, nil, &session.Identity{Subject: "6", Name: "z\x00"}, ReasonBadParameter},
+		{"no UTF-8", SQLConfig{Query: byName}, nil, &session.Identity{Subject: "6", Name: "z\xff"}, ReasonBadParameter},
 		{"a row of NULL is a row", SQLConfig{Query: "SELECT NULL FROM gate_grant"}, nil, alice, ""},
 		{"a row of 0 is a row", SQLConfig{Query: "SELECT 0 FROM gate_grant WHERE app_id = :id", Params: map[string]string{"id": "int"}}, groupParams(app), alice, ""},
 		{"no row", SQLConfig{Query: "SELECT 1 FROM gate_grant WHERE 1 = 0"}, nil, alice, ReasonForbidden},

@@ -159,7 +159,7 @@ func userLookup(db *database.DB, c columns, by string, pk *keyColumn, byKey bool
 		},
 	}
 	if byKey {
-		config.Arg = pk.stored
+		config.Arg, config.Public = pk.stored, true
 	}
 	return database.NewLookup(db, config)
 }
@@ -188,12 +188,11 @@ func (u *Users) get(ctx context.Context, l *database.Lookup[User], key string) (
 // Check asks for a user that nobody is, and returns what keeps the database from answering, such as a column that is
 // missing. It blocks as ByID does.
 func (u *Users) Check(ctx context.Context) error {
-	for _, l := range []*database.Lookup[User]{u.id, u.field} {
-		if _, _, err := u.get(ctx, l, "0"); err != nil && !errors.Is(err, database.ErrAmbiguous) {
-			return err
-		}
+	if _, _, err := u.ByID(ctx, "0"); err != nil {
+		return err
 	}
-	return nil
+	_, _, err := u.ByField(ctx, "what nobody has")
+	return err
 }
 
 // maxUserKey is the longest id or name that is looked up, in bytes: an e-mail address has 254 characters.

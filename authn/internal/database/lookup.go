@@ -17,6 +17,8 @@ type LookupConfig[R any] struct {
 	One, Many string
 	// Arg returns what the database is asked for in place of a key; nil: the key itself.
 	Arg func(key string) string
+	// Public says that keys may be in errors: they are no secrets, and too short to be told from the rest of the text.
+	Public bool
 	// Scan scans a row of either, and returns what it is found by: the key, not what Arg makes of it.
 	Scan func(scan func(dest ...any) error) (key string, row R, err error)
 }
@@ -29,6 +31,7 @@ type Lookup[R any] struct {
 	one, many *Query // many is nil where keys are asked for one by one
 	arg       func(key string) string
 	scan      func(scan func(dest ...any) error) (string, R, error)
+	public    bool
 
 	// Guarded by mu.
 	mu      sync.Mutex
@@ -63,7 +66,7 @@ func (c *lookupCall[R]) answer() (row R, found bool, err error) {
 
 // NewLookup returns the look-up. It is done with when its database is closed.
 func NewLookup[R any](db *DB, c LookupConfig[R]) *Lookup[R] {
-	l := &Lookup[R]{db: db, one: db.Query(c.One), arg: c.Arg, scan: c.Scan}
+	l := &Lookup[R]{db: db, one: db.Query(c.One), arg: c.Arg, scan: c.Scan, public: c.Public}
 	if c.Many != "" && db.Dialect() == PostgreSQL {
 		l.many = db.Query(c.Many)
 	}
@@ -76,7 +79,7 @@ func NewLookup[R any](db *DB, c LookupConfig[R]) *Lookup[R] {
 // Get returns the row whose key is key, byte for byte: a database's idea of equal may be wider (letter case, spaces at the
 // end). A key that no column could hold (empty, with a NUL, not UTF-8, or refused by the column's type) is not found, the
 // former without a question; that more than one row has it is [ErrAmbiguous]. It blocks until ctx ends or the timeout of
-// the database has passed. A caller who gives up does not end the question of others. No error holds the key.
+// the database has passed. A caller who gives up does not end the question of others. No error holds a key that is not public.
 func (l *Lookup[R]) Get(ctx context.Context, key string) (row R, found bool, err error) {
 	if key == "" || strings.IndexByte(key, 0) >= 0 || !utf8.ValidString(key) {
 		return row, false, nil
@@ -213,7 +216,9 @@ func (l *Lookup[R]) ask(ctx context.Context, calls map[string]*lookupCall[R], ke
 		return
 	}
 	for _, key := range keys {
-		err = Scrub(err, key)
+		if !l.public {
+			err = Scrub(err, key)
+		}
 	}
 	for _, key := range keys {
 		*calls[key] = lookupCall[R]{err: err}
