@@ -16,8 +16,10 @@ import (
 // IssuerConfig says which tokens an [Issuer] makes.
 type IssuerConfig struct {
 	// JWT is the configuration of the verifier that is to accept them. The first of its algorithms signs. Its PublicKey
-	// may be empty where PrivateKey is set. Name and Registerer are not used.
+	// may be empty where PrivateKey is set. Name, Registerer, Users and where keys are fetched are not used.
 	JWT JWTConfig
+	// KeyID is the kid in the header of tokens; "" leaves it out. A verifier that fetches keys wants it.
+	KeyID string
 	// PrivateKey is PEM (PKCS #8, PKCS #1 or SEC 1), the other half of JWT.PublicKey. Empty where JWT.Secret is set.
 	PrivateKey []byte
 }
@@ -27,6 +29,7 @@ type IssuerConfig struct {
 type Issuer struct {
 	config   JWTConfig // with the defaults filled in
 	method   jwt.SigningMethod
+	keyID    string
 	key      any
 	verifier *JWT
 	now      func() time.Time
@@ -43,8 +46,14 @@ type IssueParams struct {
 
 // NewIssuer checks the configuration and returns the issuer. An error never holds the key.
 func NewIssuer(c IssuerConfig) (*Issuer, error) {
-	i := &Issuer{config: c.JWT, now: c.JWT.Now}
-	i.config.Name, i.config.Registerer = "issuer", nil
+	i := &Issuer{config: c.JWT, keyID: c.KeyID, now: c.JWT.Now}
+	i.config.Name, i.config.Registerer, i.config.Users = "issuer", nil, nil
+	if i.config.JWKSURL != "" || i.config.Discover {
+		i.config.JWKSURL, i.config.Discover = "", false
+		if len(i.config.Algorithms) == 0 {
+			i.config.Algorithms = []string{jwt.SigningMethodRS256.Name}
+		}
+	}
 	if i.now == nil {
 		i.now = time.Now
 	}
@@ -125,7 +134,9 @@ func (i *Issuer) Issue(p IssueParams) (string, error) {
 		c["aud"] = i.config.Audience
 	}
 	for name, value := range i.config.Require {
-		c[name] = value
+		if _, set := c[name]; !set || value != AnyValue {
+			c[name] = value
+		}
 	}
 	for name, value := range p.Claims {
 		if _, taken := c[name]; taken {
@@ -133,7 +144,11 @@ func (i *Issuer) Issue(p IssueParams) (string, error) {
 		}
 		c[name] = value
 	}
-	token, err := jwt.NewWithClaims(i.method, c).SignedString(i.key)
+	unsigned := jwt.NewWithClaims(i.method, c)
+	if i.keyID != "" {
+		unsigned.Header["kid"] = i.keyID
+	}
+	token, err := unsigned.SignedString(i.key)
 	if err != nil {
 		return "", fmt.Errorf("authn: cannot sign: %w", err)
 	}

@@ -6,7 +6,9 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"log/slog"
 	"maps"
+	"net/http"
 	"slices"
 	"strconv"
 	"sync"
@@ -15,6 +17,7 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/fairlead-ws/fairlead/authn/internal/jwks"
 	"github.com/fairlead-ws/fairlead/session"
 )
 
@@ -24,13 +27,18 @@ const MaxJWT = 8192
 // MaxLeeway is the most that clocks may differ.
 const MaxLeeway = 30 * time.Second
 
-// JWTConfig says which tokens a [JWT] accepts. Exactly one of Secret and PublicKey is set.
+// AnyValue is what a claim of JWTConfig.Require must have where it only has to be there.
+const AnyValue = "*"
+
+// JWTConfig says which tokens a [JWT] accepts. Exactly one of Secret, PublicKey, JWKSURL and Discover is set.
 type JWTConfig struct {
 	Name       string   // of the verifier, Identity.Source and a metric's label; "" is "jwt"
-	Algorithms []string // nil is HS256; all must fit the key. Never taken from the token
+	Algorithms []string // nil is HS256, with JWKSURL or Discover RS256; all must fit the key. Never taken from the token
 
 	Secret    []byte // for HS*, used as it is: at least as long as the hash
 	PublicKey []byte // for the others, PEM: see ParsePublicKeyPEM
+	JWKSURL   string // for the others: where the issuer's keys are (RFC 7517); a token names one by its kid
+	Discover  bool   // for the others: as with JWKSURL, which the OpenID configuration of Issuer names
 
 	Issuer   string // "" does not look at iss
 	Audience string // "" refuses a token that has aud: it is meant for somebody else
@@ -38,23 +46,32 @@ type JWTConfig struct {
 	SubjectClaim string         // the user's primary key: a string or an integer; "" is "user_id"
 	NameClaim    string         // the user name, optional in a token; "" is "username"
 	GroupsClaim  string         // grants, a list of strings, optional in a token; "" is "groups"
-	Require      map[string]any // claims that must have this value: a string, a bool or an integer
+	Require      map[string]any // claims that must have this value: a string, a bool or an integer; AnyValue is any but null
 	Keep         []string       // claims that go into Identity.Claims, for Handlers; each costs memory per connection
 
 	AllowNoExpiry bool          // accept a token without exp
 	Leeway        time.Duration // for clocks that differ, at most MaxLeeway; it also prolongs Identity.Expires
 
-	Now        func() time.Time      // nil is time.Now
-	Registerer prometheus.Registerer // nil leaves the metric unregistered
+	// Users looks up who the subject claim stands for, who must exist and be active; nil believes the token until it
+	// expires. It is the caller's, and used until Close.
+	Users          UserFinder
+	AcceptInactive bool // accept the token of a user whose is_active is false
+
+	Transport  http.RoundTripper     // for fetching keys; nil is one of its own, without a proxy
+	Logger     *slog.Logger          // of keys that are fetched; nil logs nothing
+	Now        func() time.Time      // for the token's dates; nil is time.Now
+	Registerer prometheus.Registerer // nil leaves the metrics unregistered
 }
 
-// JWT verifies JSON Web Tokens (RFC 7519) that are signed (RFC 7515). It does not look users up: a token is good until it
-// expires. It is fixed after NewJWT and may be used by many goroutines.
+// JWT verifies JSON Web Tokens (RFC 7519) that are signed (RFC 7515). It is fixed after NewJWT and may be used by many
+// goroutines. With JWKSURL or Discover it has a goroutine that fetches keys, until Close.
 // HS256 to HS512 allocate the identity and its texts, and little else.
 type JWT struct {
 	name      string
 	methods   []jwt.SigningMethod
-	key       any
+	key       any            // nil with a source
+	source    *jwks.Source   // of the keys; nil with a key
+	issuer    string         // "": iss is not looked at
 	validator *jwt.Validator // of the dates, aud and iss
 	audience  bool           // one is configured
 
@@ -62,6 +79,8 @@ type JWT struct {
 	require                    []requirement
 	keep                       []string
 	leeway                     time.Duration
+	users                      UserFinder // nil: nobody is looked up
+	acceptInactive             bool
 	seconds                    authSeconds
 
 	pool sync.Pool // of *scratch
@@ -71,9 +90,11 @@ type JWT struct {
 type requirement struct {
 	claim, value string
 	isString     bool
+	any          bool // it only has to be there
 }
 
-// NewJWT checks the configuration and returns the verifier. An error never holds the key.
+// NewJWT checks the configuration and returns the verifier. It does not wait for keys that it has to fetch: while there are
+// none, tokens are answered with [ErrUnavailable]. An error never holds the key.
 func NewJWT(c JWTConfig) (*JWT, error) {
 	name, err := verifierName(c.Name, "jwt")
 	if err != nil {
@@ -87,6 +108,8 @@ func NewJWT(c JWTConfig) (*JWT, error) {
 		groups:    orDefault(c.GroupsClaim, "groups"),
 		keep:      slices.Clone(c.Keep),
 		leeway:    c.Leeway,
+		issuer:    c.Issuer,
+		users:     c.Users, acceptInactive: c.AcceptInactive,
 	}
 	if v.methods, v.key, err = c.keys(); err == nil {
 		v.require, err = requirements(c.Require)
@@ -115,14 +138,30 @@ func NewJWT(c JWTConfig) (*JWT, error) {
 	if v.seconds, err = newAuthSeconds(c.Registerer, name); err != nil {
 		return nil, err
 	}
+	if v.key == nil { // last, since it begins to fetch
+		if v.source, err = c.source(name, v.methods); err != nil {
+			return nil, fmt.Errorf("authn: verifier %s: %w", name, err)
+		}
+	}
 	return v, nil
 }
 
-// keys returns the algorithms and the key, checked to fit each other.
+// keys returns the algorithms and the key, checked to fit each other. The key is nil where it has to be fetched.
 func (c *JWTConfig) keys() (methods []jwt.SigningMethod, key any, err error) {
+	names := c.Algorithms
+	if len(names) == 0 {
+		names = []string{jwt.SigningMethodHS256.Name}
+	}
 	switch {
 	case len(c.Secret) > 0 && len(c.PublicKey) > 0:
 		return nil, nil, errors.New("it has a secret and a public key: want one of them")
+	case c.JWKSURL != "" || c.Discover:
+		if err = c.checkSource(); err != nil {
+			return nil, nil, err
+		}
+		if len(c.Algorithms) == 0 {
+			names = []string{jwt.SigningMethodRS256.Name} // the default of OpenID Connect
+		}
 	case len(c.Secret) > 0:
 		if err = checkSecret(c.Secret); err != nil {
 			return nil, nil, err
@@ -133,16 +172,16 @@ func (c *JWTConfig) keys() (methods []jwt.SigningMethod, key any, err error) {
 			return nil, nil, fmt.Errorf("public key: %w", err)
 		}
 	default:
-		return nil, nil, errors.New("it has no key: want a secret or a public key")
-	}
-	names := c.Algorithms
-	if len(names) == 0 {
-		names = []string{jwt.SigningMethodHS256.Name}
+		return nil, nil, errors.New("it has no key: want a secret, a public key or where to fetch keys")
 	}
 	for _, name := range names {
 		m, err := algorithm(name)
-		if err == nil {
+		switch {
+		case err != nil:
+		case key != nil:
 			err = checkKey(m, key)
+		default:
+			err = checkFetched(m)
 		}
 		if err != nil {
 			return nil, nil, err
@@ -158,7 +197,7 @@ func requirements(want map[string]any) ([]requirement, error) {
 		r := requirement{claim: claim}
 		switch v := want[claim].(type) {
 		case string:
-			r.value, r.isString = v, true
+			r.value, r.isString, r.any = v, true, v == AnyValue
 		case bool:
 			r.value = strconv.FormatBool(v)
 		case int:
@@ -183,26 +222,29 @@ func orDefault(s, fallback string) string {
 // segment decodes the parts of a token. Strictly, so that no signature has a second spelling.
 var segment = base64.RawURLEncoding.Strict()
 
-// Verify implements [Verifier]. It does not block and never looks at ctx. No claim is read before the signature has been
-// checked. Beyond signature and dates it refuses what Django's libraries let pass: white space and padding in the token,
+// Verify implements [Verifier]. It does not block, unless the token's key has to be fetched or its user to be looked up. No
+// claim is read before the signature has been checked. Beyond signature and dates it refuses what Django's libraries let pass: white space and padding in the token,
 // digits in quotes as a date, crit, and a token without exp unless the configuration allows it. The identity shares no
 // memory with the token. Nothing of what a token holds is in an error.
-func (v *JWT) Verify(_ context.Context, c Credential) (*session.Identity, error) {
+func (v *JWT) Verify(ctx context.Context, c Credential) (*session.Identity, error) {
 	defer v.seconds.since(time.Now())
 	if len(c.Value) > MaxJWT {
-		return nil, reject(ReasonMalformed, "jwt: the token is longer than "+strconv.Itoa(MaxJWT)+" bytes")
+		return nil, rejectLongJWT()
 	}
 	s := v.pool.Get().(*scratch)
-	id, err := v.verify(s, c.Value)
+	id, err := v.verify(ctx, s, c.Value)
 	s.reset()
 	v.pool.Put(s)
-	return id, err
+	if err != nil || v.users == nil {
+		return id, err
+	}
+	return v.lookUp(ctx, id)
 }
 
-func (v *JWT) verify(s *scratch, token []byte) (*session.Identity, error) {
+func (v *JWT) verify(ctx context.Context, s *scratch, token []byte) (*session.Identity, error) {
 	head, payload, signature, ok := s.decode(token)
 	if !ok {
-		return nil, reject(ReasonMalformed, "jwt: want three parts of base64url, without padding")
+		return nil, rejectJWTForm()
 	}
 	if !s.claims.parse(head) {
 		return nil, reject(ReasonMalformed, "jwt: the header is no JSON object")
@@ -211,11 +253,17 @@ func (v *JWT) verify(s *scratch, token []byte) (*session.Identity, error) {
 	if err != nil {
 		return nil, err
 	}
-	if !v.signed(s, method, token[:bytes.LastIndexByte(token, '.')], signature) {
-		return nil, reject(ReasonBadSignature, "jwt: the signature is not of the configured key")
+	key := v.key
+	if key == nil {
+		if key, err = v.fetched(ctx, s, method); err != nil {
+			return nil, err
+		}
+	}
+	if !v.signed(s, method, key, token[:bytes.LastIndexByte(token, '.')], signature) {
+		return nil, reject(ReasonBadSignature, "jwt: the signature is not of the key")
 	}
 	if !s.claims.parse(payload) {
-		return nil, reject(ReasonMalformed, "jwt: the claims are no JSON object")
+		return nil, rejectJWTClaims()
 	}
 	if err := v.validator.Validate(&s.claims); err != nil {
 		return nil, invalid(err)
@@ -226,6 +274,16 @@ func (v *JWT) verify(s *scratch, token []byte) (*session.Identity, error) {
 	}
 	return id, nil
 }
+
+func rejectLongJWT() error {
+	return reject(ReasonMalformed, "jwt: the token is longer than "+strconv.Itoa(MaxJWT)+" bytes")
+}
+
+func rejectJWTForm() error {
+	return reject(ReasonMalformed, "jwt: want three parts of base64url, without padding")
+}
+
+func rejectJWTClaims() error { return reject(ReasonMalformed, "jwt: the claims are no JSON object") }
 
 // method returns which of the configured algorithms the header names. It understands no extension (RFC 7515 section 4.1.11).
 func (v *JWT) method(s *scratch) (int, error) {
@@ -317,6 +375,9 @@ func (v *JWT) texts(id *session.Identity, s *scratch) error {
 
 func (r *requirement) met(s *scratch) bool {
 	raw, ok := s.claims.get(r.claim)
+	if r.any {
+		return ok && string(raw) != "null"
+	}
 	if !ok || !r.isString || raw[0] != '"' {
 		return ok && !r.isString && string(raw) == r.value
 	}

@@ -65,6 +65,14 @@ func checkKey(m jwt.SigningMethod, key any) error {
 	}
 }
 
+// checkFetched returns an error unless tokens signed with m can be verified with a public key.
+func checkFetched(m jwt.SigningMethod) error {
+	if _, ok := m.(*jwt.SigningMethodHMAC); ok {
+		return fmt.Errorf("%s needs a secret, and keys that anybody can fetch are none", m.Alg())
+	}
+	return nil
+}
+
 func checkRSA(name string, key any) error {
 	k, ok := key.(*rsa.PublicKey)
 	if !ok {

@@ -71,11 +71,11 @@ func (s *scratch) decode(b []byte) (head, payload, signature []byte, ok bool) {
 	return parts[0], parts[1], parts[2], true
 }
 
-// signed reports whether signature is that of the i'th method over text. MACs are compared in constant time.
-func (v *JWT) signed(s *scratch, i int, text, signature []byte) bool {
+// signed reports whether signature is that of the i'th method with key over text. MACs are compared in constant time.
+func (v *JWT) signed(s *scratch, i int, key any, text, signature []byte) bool {
 	mac := s.macs[i]
 	if mac == nil {
-		return v.methods[i].Verify(string(text), signature, v.key) == nil
+		return v.methods[i].Verify(string(text), signature, key) == nil
 	}
 	mac.Write(text) // never fails: see hash.Hash
 	ok := hmac.Equal(signature, mac.Sum(s.sum[:0]))

@@ -54,7 +54,7 @@ func TestScratchIsWiped(t *testing.T) {
 	v := newTestJWT(t, keepPlan)
 	s := v.newScratch()
 	good := signed(fullPayload)
-	want := must(v.verify(v.newScratch(), []byte(good)))
+	want := must(v.verify(t.Context(), v.newScratch(), []byte(good)))
 	many := strings.Repeat(`"x":1,`, maxKeptMembers+1)
 	long := `"y":"` + strings.Repeat("y", maxKeptParts) + `",`
 	for name, token := range map[string]string{
@@ -73,13 +73,13 @@ func TestScratchIsWiped(t *testing.T) {
 		"four parts":    good + "." + good,
 	} {
 		t.Run(name, func(t *testing.T) {
-			_, _ = v.verify(s, []byte(token)) // the tables of TestJWTClaims and TestJWTForm have the answers
+			_, _ = v.verify(t.Context(), s, []byte(token)) // the tables of TestJWTClaims and TestJWTForm have the answers
 			if name == "good" && (s.parts[0] != '{' || s.text[0] == 0 || s.sum[0] == 0 && s.sum[1] == 0 || s.claims.exp.IsZero()) {
 				t.Error("nothing to wipe: this test sees nothing")
 			}
 			s.reset()
 			wantWiped(t, s)
-			if id, err := v.verify(s, []byte(good)); err != nil || !reflect.DeepEqual(id, want) {
+			if id, err := v.verify(t.Context(), s, []byte(good)); err != nil || !reflect.DeepEqual(id, want) {
 				t.Errorf("afterwards the good token gives %+v, %v, want %+v", id, err, want)
 			}
 			s.reset()
@@ -91,9 +91,9 @@ func TestScratchIsWiped(t *testing.T) {
 func TestIdentityOutlivesScratch(t *testing.T) {
 	v := newTestJWT(t, keepPlan)
 	s := v.newScratch()
-	id := must(v.verify(s, []byte(signed(fullPayload))))
+	id := must(v.verify(t.Context(), s, []byte(signed(fullPayload))))
 	s.reset()
-	must(v.verify(s, []byte(signed(`{"exp":3976214401,"iat":1500000001,"nbf":2,"user_id":"SUBJECT","username":"NAME","jti":"ID","groups":["G"],"plan":"P"}`))))
+	must(v.verify(t.Context(), s, []byte(signed(`{"exp":3976214401,"iat":1500000001,"nbf":2,"user_id":"SUBJECT","username":"NAME","jti":"ID","groups":["G"],"plan":"P"}`))))
 	for i := range s.parts[:cap(s.parts)] {
 		s.parts[:cap(s.parts)][i] = 'X'
 	}
