@@ -103,7 +103,7 @@ func (v *JWT) Check(ctx context.Context) error {
 		}
 	}
 	if v.users != nil {
-		if _, _, err := v.users.ByField(ctx, "0"); err != nil {
+		if err := checkUsers(ctx, v.users); err != nil {
 			return fmt.Errorf("%s: %w", v.name, err)
 		}
 	}
