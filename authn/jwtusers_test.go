@@ -11,7 +11,7 @@ import (
 	"github.com/fairlead-ws/fairlead/session"
 )
 
-func newTestUsers(t testing.TB, c UsersConfig) *Users {
+func newFinder(t testing.TB, c UsersConfig) *Users {
 	t.Helper()
 	c.Name = "jwt"
 	if c.DSN == "" {
@@ -29,7 +29,7 @@ func newTestUsers(t testing.TB, c UsersConfig) *Users {
 // TestJWTFixturesWithUsers replays every token of djangorestframework-jwt, whose users are looked up by username. It says the
 // same as Django, but for the rows of differs.
 func TestJWTFixturesWithUsers(t *testing.T) {
-	users := newTestUsers(t, UsersConfig{Field: "username"})
+	users := newFinder(t, UsersConfig{Field: "username"})
 	v := newTestJWT(t, func(c *JWTConfig) { c.SubjectClaim, c.Users, c.AllowNoExpiry = "username", users, true })
 	differs := map[string]Reason{
 		"exp_string":  ReasonBadClaims,    // a NumericDate is a number
@@ -73,7 +73,7 @@ func TestJWTSimpleWithUsers(t *testing.T) {
 		Tokens map[string]struct{ Token, Observed string }
 	}
 	loadJSON(t, "simplejwt.json", &f)
-	users := newTestUsers(t, UsersConfig{})
+	users := newFinder(t, UsersConfig{})
 	v := newTestJWT(t, func(c *JWTConfig) {
 		c.Require, c.Users = map[string]any{"token_type": "access", "jti": AnyValue}, users
 	})
