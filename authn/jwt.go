@@ -260,7 +260,7 @@ func (v *JWT) verify(ctx context.Context, s *scratch, token []byte) (*session.Id
 		}
 	}
 	if !v.signed(s, method, key, token[:bytes.LastIndexByte(token, '.')], signature) {
-		return nil, reject(ReasonBadSignature, "jwt: the signature is not of the key")
+		return nil, reject(ReasonBadSignature, "jwt: the signature is not of the configured key")
 	}
 	if !s.claims.parse(payload) {
 		return nil, rejectJWTClaims()
