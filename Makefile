@@ -2,6 +2,7 @@
 
 GO       ?= go
 FUZZTIME ?= 10s
+FUZZIN   ?= .
 
 # The race detector needs a C compiler. Where there is none, the tests run without it and say so.
 CC_FOUND := $(shell command -v $$($(GO) env CC) >/dev/null 2>&1 && echo yes)
@@ -36,11 +37,11 @@ unit: ## the tests alone
 e2e: ## end to end: real processes, NATS, PostgreSQL, HAProxy, nginx, an image (.ci/run installs them)
 	$(GO) test -tags e2e -count=1 -timeout=20m -v ./cmd/fairlead/e2e
 
-bench: ## what a server costs, measured from outside: a quarter of an hour, and a quiet machine
+bench: ## what a server costs, measured from outside: twenty minutes, and a quiet machine
 	$(GO) run ./bench all
 
 microbench: ## the Go benchmarks of the packages
 	$(GO) test -run='^$$' -bench=. -benchmem ./...
 
-fuzz: ## each fuzz target for FUZZTIME (10s)
-	tools/fuzz $(FUZZTIME)
+fuzz: ## each fuzz target in FUZZIN (everywhere) for FUZZTIME (10s)
+	tools/fuzz $(FUZZTIME) $(FUZZIN)
