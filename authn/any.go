@@ -1,6 +1,7 @@
 package authn
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -100,8 +101,7 @@ func merge(a, b *Request) *Request {
 		to   *[]byte
 		from []byte
 	}{
-		{&m.Path, b.Path}, {&m.RawQuery, b.RawQuery}, {&m.Host, b.Host}, {&m.Origin, b.Origin},
-		{&m.Authorization, b.Authorization}, {&m.Cookie, b.Cookie},
+		{&m.Path, b.Path}, {&m.Host, b.Host}, {&m.Origin, b.Origin}, {&m.Authorization, b.Authorization},
 	} {
 		if *f.to == nil {
 			*f.to = f.from
@@ -113,11 +113,27 @@ func merge(a, b *Request) *Request {
 	if !m.Remote.IsValid() {
 		m.Remote = b.Remote
 	}
-	if len(m.Protocols) < len(b.Protocols) {
-		m.Protocols = b.Protocols
+	// Of these each may have kept a part of its own.
+	m.RawQuery, m.Cookie = joined(a.RawQuery, b.RawQuery, "&"), joined(a.Cookie, b.Cookie, "; ")
+	m.Protocols = slices.Clone(a.Protocols)
+	for _, p := range b.Protocols {
+		if !slices.ContainsFunc(m.Protocols, func(q []byte) bool { return bytes.Equal(p, q) }) {
+			m.Protocols = append(m.Protocols, p)
+		}
 	}
 	m.Header = mergeFields(a.Header, b.Header)
 	return &m
+}
+
+// joined returns what a and b have, with sep between. What comes twice then is the same.
+func joined(a, b []byte, sep string) []byte {
+	switch {
+	case len(b) == 0 || bytes.Equal(a, b):
+		return a
+	case len(a) == 0:
+		return b
+	}
+	return slices.Concat(a, []byte(sep), b)
 }
 
 // mergeFields returns a, and of b the fields whose names a does not have.

@@ -48,15 +48,23 @@ type Grants struct{ name string }
 // NewGrants returns the authorizer. name is for errors and the journal; "" is "grants".
 func NewGrants(name string) *Grants { return &Grants{orDefault(name, "grants")} }
 
+// granted reports whether one of the grants is the name, or what it begins with and a * at the end.
+func granted(grants []string, name string) bool {
+	for _, grant := range grants {
+		prefix, open := strings.CutSuffix(grant, "*")
+		if open && strings.HasPrefix(name, prefix) || grant == name {
+			return true
+		}
+	}
+	return false
+}
+
 // Authorize implements [Authorizer]. It does not block. The rule is the authorizer's name: which grant it was is the
 // client's own business.
 func (a *Grants) Authorize(_ context.Context, q *Question) (rule string, err error) {
 	name := q.Group.String()
-	for _, grant := range q.Identity.Grants {
-		prefix, open := strings.CutSuffix(grant, "*")
-		if open && strings.HasPrefix(name, prefix) || grant == name {
-			return a.name, nil
-		}
+	if granted(q.Identity.Grants, name) {
+		return a.name, nil
 	}
 	return "", &Error{
 		Kind: ErrForbidden, Reason: ReasonForbidden, By: a.name,
