@@ -88,6 +88,17 @@ func (a *Any) Retain(r *Request) (kept *Request, again bool) {
 	return kept, true
 }
 
+// SubprotocolPrefixes returns those of all of them, behind which a subprotocol is a signed value.
+func (a *Any) SubprotocolPrefixes() [][]byte {
+	var all [][]byte
+	for _, one := range a.of {
+		if v, ok := one.(interface{ SubprotocolPrefixes() [][]byte }); ok {
+			all = append(all, v.SubprotocolPrefixes()...)
+		}
+	}
+	return all
+}
+
 // merge returns a request with what a or b has. What both have is the same, since it is of one request.
 func merge(a, b *Request) *Request {
 	if a == nil || b == nil {
@@ -114,7 +125,7 @@ func merge(a, b *Request) *Request {
 		m.Remote = b.Remote
 	}
 	// Of these each may have kept a part of its own.
-	m.RawQuery, m.Cookie = joined(a.RawQuery, b.RawQuery, "&"), joined(a.Cookie, b.Cookie, "; ")
+	m.RawQuery, m.Cookie = both(a.RawQuery, b.RawQuery, "&"), both(a.Cookie, b.Cookie, "; ")
 	m.Protocols = slices.Clone(a.Protocols)
 	for _, p := range b.Protocols {
 		if !slices.ContainsFunc(m.Protocols, func(q []byte) bool { return bytes.Equal(p, q) }) {
@@ -125,8 +136,8 @@ func merge(a, b *Request) *Request {
 	return &m
 }
 
-// joined returns what a and b have, with sep between. What comes twice then is the same.
-func joined(a, b []byte, sep string) []byte {
+// both returns what a and b have, with sep between. What comes twice then is the same.
+func both(a, b []byte, sep string) []byte {
 	switch {
 	case len(b) == 0 || bytes.Equal(a, b):
 		return a

@@ -52,6 +52,7 @@ type DjangoSessionConfig struct {
 	Cookie    string         // EngineFile: SESSION_COOKIE_NAME, with which the files' names begin; "" is "sessionid"
 	CookieAge time.Duration  // EngineFile and EngineSignedCookies: SESSION_COOKIE_AGE; 0 is DefaultCookieAge
 
+	Databases  *Databases    // to share connections with; nil: with nobody
 	Timeout    time.Duration // for one look-up; 0 is two seconds
 	MaxConns   int           // 0 is eight
 	Registerer prometheus.Registerer
@@ -143,7 +144,7 @@ func (v *DjangoSession) open(ctx context.Context, c DjangoSessionConfig) (err er
 	if err != nil {
 		return err
 	}
-	if v.db, err = database.Open(ctx, database.Config{DSN: c.DSN, Timeout: c.Timeout, MaxConns: c.MaxConns, Observe: observe}); err != nil {
+	if v.db, err = c.Databases.open(ctx, database.Config{DSN: c.DSN, Timeout: c.Timeout, MaxConns: c.MaxConns, Observe: observe}); err != nil {
 		return err
 	}
 	if v.users, err = newUsers(v.db, c.Model, ""); err == nil {

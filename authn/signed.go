@@ -37,7 +37,7 @@ type SignedConfig struct {
 	Salt      string   // of FormatDjango; "" is DefaultSalt
 	// MaxAge is how long after it was made a value of FormatDjango is good. 0: the value has to say when it ends.
 	MaxAge time.Duration
-	// Value finds the value: a Header, a Cookie, a Query or a Subprotocol. nil is the query parameter "grant".
+	// Value finds the value: a Header, a Cookie, a Query or, for FormatHMAC, a Subprotocol. nil is the query parameter "grant".
 	Value Extractor
 }
 
@@ -83,6 +83,9 @@ func (a *Signed) configure(c SignedConfig) error {
 	}
 	switch c.Format {
 	case "", FormatDjango:
+		if _, ok := a.value.(*Subprotocol); ok {
+			return errors.New("a value of signing.dumps has colons, which no subprotocol may have: want the format hmac")
+		}
 		s, err := django.NewSigner(django.SignerConfig{Salt: orDefault(c.Salt, DefaultSalt), Secret: c.Secret, Fallbacks: c.Fallbacks})
 		if err != nil {
 			return err

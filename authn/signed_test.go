@@ -180,7 +180,7 @@ func TestSignedForgeries(t *testing.T) {
 
 // TestSignedEverywhere looks in all places, and asks again with what was kept of each.
 func TestSignedEverywhere(t *testing.T) {
-	value := djangoValue(`{"group":"app_1234","subject":"1","exp":3976214400}`, fixtureNow())
+	value := hmacValue(`{"group":"app_1234","subject":"1","exp":3976214400}`, hex.EncodeToString)
 	for name, c := range map[string]struct {
 		e Extractor
 		r *Request
@@ -193,7 +193,7 @@ func TestSignedEverywhere(t *testing.T) {
 		"subprotocol":   {must(NewSubprotocol("grant.")), &Request{Protocols: [][]byte{[]byte("bearer.SECRET"), []byte("grant." + value)}}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			a := newSigned(t, SignedConfig{Value: c.e})
+			a := newSigned(t, SignedConfig{Value: c.e, Format: FormatHMAC})
 			wantGrant(t, a, c.r, signedAlice, value, "")
 			wantGrant(t, a, &Request{}, signedAlice, value, "no signed value")
 			kept, again := a.Retain(c.r)
@@ -231,18 +231,21 @@ func TestSignedEverywhere(t *testing.T) {
 
 // TestSignedAmongOthers keeps the values of two for one question.
 func TestSignedAmongOthers(t *testing.T) {
-	forGroup := `{"group":"app_1234","exp":3976214400}`
+	value := hmacValue(`{"group":"app_1234","exp":3976214400}`, hex.EncodeToString)
 	for name, c := range map[string]struct {
 		first, second Extractor
 		r             Request
 	}{
-		"query":       {must(NewQuery("a")), must(NewQuery("b")), Request{RawQuery: []byte("a=x&b=" + url.QueryEscape(djangoValue(forGroup, fixtureNow())))}},
-		"cookie":      {must(NewCookie("a")), must(NewCookie("b")), Request{Cookie: []byte("b=" + djangoValue(forGroup, fixtureNow()) + "; a=x")}},
-		"subprotocol": {must(NewSubprotocol("a.")), must(NewSubprotocol("b.")), Request{Protocols: [][]byte{[]byte("a.x"), []byte("b." + djangoValue(forGroup, fixtureNow()))}}},
-		"same":        {must(NewQuery("b")), must(NewQuery("b")), Request{RawQuery: []byte("b=" + url.QueryEscape(djangoValue(forGroup, fixtureNow())))}},
+		"query":       {must(NewQuery("a")), must(NewQuery("b")), Request{RawQuery: []byte("a=x&b=" + value)}},
+		"cookie":      {must(NewCookie("a")), must(NewCookie("b")), Request{Cookie: []byte("b=" + value + "; a=x")}},
+		"subprotocol": {must(NewSubprotocol("a.")), must(NewSubprotocol("b.")), Request{Protocols: [][]byte{[]byte("a.x"), []byte("b." + value)}}},
+		"same":        {must(NewQuery("b")), must(NewQuery("b")), Request{RawQuery: []byte("b=" + value)}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			a := must(NewAny("", newSigned(t, SignedConfig{Value: c.first, Salt: "other"}), newSigned(t, SignedConfig{Value: c.second, Name: "second"})))
+			a := must(NewAny("",
+				newSigned(t, SignedConfig{Value: c.first, Format: FormatHMAC, Secret: strings.Repeat("x", 32)}),
+				newSigned(t, SignedConfig{Value: c.second, Format: FormatHMAC, Name: "second"}),
+			))
 			kept, again := a.Retain(&c.r)
 			if !again {
 				t.Fatal("it cannot be asked again")
@@ -262,6 +265,7 @@ func TestSignedConfig(t *testing.T) {
 		"at least":   {Secret: "s3cr3t", Format: FormatHMAC},
 		"the age":    {Secret: "s3cr3t", MaxAge: -1},
 		`"exp"`:      {Secret: strings.Repeat("s3cr3t", 10), Format: FormatHMAC, MaxAge: time.Hour},
+		"colons":     {Secret: "s3cr3t", Value: must(NewSubprotocol("grant."))},
 		"Whole":      {Secret: "s3cr3t", Value: NewWhole()},
 	} {
 		if _, err := NewSigned(c); err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "s3cr3t") {

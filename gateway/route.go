@@ -137,6 +137,9 @@ func newRoute(cfg Route) (*route, error) {
 	if r.Chain != nil {
 		r.challenge, secret = r.Chain.Challenge(), r.Chain.SubprotocolPrefixes()
 	}
+	if a, ok := r.Authorizer.(interface{ SubprotocolPrefixes() [][]byte }); ok { // it finds signed values there
+		secret = slices.Concat(secret, a.SubprotocolPrefixes())
+	}
 	return r, checkProtocols(r.Protocols, secret)
 }
 

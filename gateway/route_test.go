@@ -23,6 +23,14 @@ func TestNewRoutesErrors(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	grant, err := authn.NewSubprotocol("grant.")
+	if err != nil {
+		t.Fatal(err)
+	}
+	signedValue, err := authn.NewSigned(authn.SignedConfig{Format: authn.FormatHMAC, Secret: strings.Repeat("a secret", 4), Value: grant})
+	if err != nil {
+		t.Fatal(err)
+	}
 	for _, c := range []struct {
 		want   string
 		routes []Route
@@ -48,6 +56,7 @@ func TestNewRoutesErrors(t *testing.T) {
 		{`"a b" cannot be a subprotocol`, []Route{{Path: "/", AllowAnonymous: true, Protocols: []string{"a b"}}}},
 		{`"a" is there twice`, []Route{{Path: "/", AllowAnonymous: true, Protocols: []string{"a", "b", "a"}}}},
 		{`behind which clients send credentials`, []Route{{Path: "/", Chain: chain, Protocols: []string{"bearer.v1"}}}},
+		{`behind which clients send credentials`, []Route{{Path: "/{group}", Join: []string{"{group}"}, Chain: chain, Authorizer: signedValue, Protocols: []string{"grant.v1"}}}},
 	} {
 		if _, err := newRoutes(c.routes); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("got %v, want an error with %q", err, c.want)

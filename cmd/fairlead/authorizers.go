@@ -23,6 +23,8 @@ func (a *assembler) addAuthorizers() {
 			a.authorizers[c.Name] = authn.NewGrants(c.Name)
 		case config.KindSQL:
 			a.addSQL(key, c)
+		case config.KindSigned:
+			a.addSigned(key, c)
 		}
 	}
 }
