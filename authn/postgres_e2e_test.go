@@ -44,6 +44,14 @@ func postgresFixture(t testing.TB) string {
 	return u.String()
 }
 
+// connect returns a connection of the test's own.
+func connect(t testing.TB, dsn string) *pgx.Conn {
+	t.Helper()
+	conn := must(pgx.Connect(context.Background(), dsn))
+	t.Cleanup(func() { conn.Close(context.Background()) })
+	return conn
+}
+
 // execute runs statements on a connection of their own.
 func execute(t testing.TB, dsn, statements string) {
 	t.Helper()

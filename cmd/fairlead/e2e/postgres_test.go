@@ -148,4 +148,9 @@ func TestAuthnOnPostgres(t *testing.T) {
 	} else {
 		t.Logf("%d tests passed", n)
 	}
+	for line := range strings.Lines(string(out)) { // the figures
+		if strings.Contains(line, "questions for") {
+			t.Log(strings.TrimSpace(line))
+		}
+	}
 }
