@@ -110,7 +110,7 @@ func New(c Config) (*API, error) {
 
 func (a *API) setBackend(b Backend, r prometheus.Registerer) error {
 	if b.Self == nil || b.Publisher == nil || b.Sessions == nil || b.Groups == nil || b.Journal == nil {
-		return errors.New("api: all of Backend but Cluster is required")
+		return errors.New("api: all of Backend but Cluster and Tickets is required")
 	}
 	if b.Cluster == nil {
 		b.Cluster = alone{}

@@ -6,11 +6,12 @@ import (
 	"time"
 
 	"github.com/fairlead-ws/fairlead/actor"
+	"github.com/fairlead-ws/fairlead/authn"
 	"github.com/fairlead-ws/fairlead/bus"
 	"github.com/fairlead-ws/fairlead/session"
 )
 
-// Backend is what the paths under /api/v1 show and act on. All but Cluster is required.
+// Backend is what the paths under /api/v1 show and act on. All but Cluster and Tickets is required.
 type Backend struct {
 	// Self returns what there is to know of this node. Its Epoch never changes.
 	Self func() bus.Peer
@@ -24,6 +25,13 @@ type Backend struct {
 	Journal Journal
 	// Cluster asks the other nodes. Nil: there is only this one.
 	Cluster Cluster
+	// Tickets makes one-time tickets. Nil: there are none.
+	Tickets Tickets
+}
+
+// Tickets makes one-time tickets, as [authn.Tickets] does.
+type Tickets interface {
+	Issue(ctx context.Context, p authn.TicketParams) (authn.IssuedTicket, error)
 }
 
 // Publisher takes messages to the members of their group, as [bus.NATS] does.

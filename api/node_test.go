@@ -91,7 +91,7 @@ func newTestNode(t *testing.T, name string, first byte, cluster Cluster, change 
 			Self: func() bus.Peer {
 				return bus.Peer{Name: name, Epoch: n.epoch, Version: "v1", Connections: n.actors.Len()}
 			},
-			Publisher: n, Sessions: n.actors, Groups: n.bus, Journal: n.journal, Cluster: cluster,
+			Publisher: n, Sessions: n.actors, Groups: n.bus, Journal: n.journal, Cluster: cluster, Tickets: newTickets(t, bus.NewLocalRegister()),
 		},
 		Metrics:  http.NotFoundHandler(),
 		Loopback: true, Logger: logger, Registerer: n.registry,

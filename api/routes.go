@@ -32,6 +32,7 @@ func (a *API) endpoints() map[string]endpoint {
 		"POST /api/v1/sessions/{id}/disconnect":   a.postDisconnect,
 		"GET /api/v1/users/{subject}/sessions":    a.getUserSessions,
 		"POST /api/v1/users/{subject}/disconnect": a.postUserDisconnect,
+		"POST /api/v1/tickets":                    a.postTicket,
 		"GET /api/v1/nodes":                       a.getNodes,
 		"GET /api/v1/openapi.json":                getOpenAPI,
 	}
