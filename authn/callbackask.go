@@ -16,13 +16,16 @@ import (
 	"github.com/sony/gobreaker/v2"
 )
 
+// MaxCallbackConns is how many connections to its application a callback has at most. Questions that have none wait for one.
+const MaxCallbackConns = 128
+
 const (
 	// maxCallbackBody is how much of an answer is read.
 	maxCallbackBody = 64 << 10
 	// maxCallbackHeader is how many bytes of header fields an answer may have.
 	maxCallbackHeader = 64 << 10
-	// callbackIdle is how many connections wait for the next question, callbackIdleTime how long.
-	callbackIdle, callbackIdleTime = 64, 90 * time.Second
+	// callbackIdleTime is how long a connection waits for the next question.
+	callbackIdleTime = 90 * time.Second
 
 	// A window of breakerWindow with breakerMin questions of which half failed opens the breaker, or so many in a row.
 	breakerWindow, breakerBucket = 10 * time.Second, time.Second
@@ -80,8 +83,8 @@ func newAsker(c CallbackConfig, kind, name string) (*asker, error) {
 	a.transport = &http.Transport{ // no proxy: what the environment says is not looked at here
 		DialContext:            (&net.Dialer{Timeout: a.timeout}).DialContext,
 		TLSHandshakeTimeout:    a.timeout,
-		MaxIdleConns:           callbackIdle,
-		MaxIdleConnsPerHost:    callbackIdle,
+		MaxConnsPerHost:        MaxCallbackConns,
+		MaxIdleConnsPerHost:    MaxCallbackConns,
 		IdleConnTimeout:        callbackIdleTime,
 		MaxResponseHeaderBytes: maxCallbackHeader,
 		DisableCompression:     true, // so that an answer is no longer than it looks

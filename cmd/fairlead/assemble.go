@@ -50,16 +50,17 @@ type assembler struct {
 	l        *config.Loaded
 	r        prometheus.Registerer
 	logger   *slog.Logger // of what goes on behind a handshake, such as keys that are fetched
+	desk     *ticketDesk
 	problems config.Errors
 }
 
 // assemble makes the parts that l describes. Databases are not asked yet, but a file of SQLite must be there. The error is
 // a [config.Errors] with every mistake; nothing is left open then. The caller closes the assembly. Without a registerer r
-// nothing is counted.
-func assemble(ctx context.Context, l *config.Loaded, r prometheus.Registerer, logger *slog.Logger) (*assembly, error) {
+// nothing is counted; without a desk no ticket can be made or used.
+func assemble(ctx context.Context, l *config.Loaded, r prometheus.Registerer, logger *slog.Logger, desk *ticketDesk) (*assembly, error) {
 	a := &assembler{
 		assembly: &assembly{verifiers: map[string]authn.Verifier{}, authorizers: map[string]authn.Authorizer{}},
-		l:        l, r: r, logger: logger,
+		l:        l, r: r, logger: logger, desk: desk,
 	}
 	var err error
 	if a.cluster, err = bus.ParseCluster(l.NATS.Cluster); err != nil {

@@ -25,6 +25,8 @@ func (a *assembler) addAuthorizers() {
 			a.addSQL(key, c)
 		case config.KindSigned:
 			a.addSigned(key, c)
+		case config.KindCallback:
+			a.addCallbackAuthorizer(key, c)
 		}
 	}
 }

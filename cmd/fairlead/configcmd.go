@@ -50,7 +50,7 @@ func (cmd configCheckCmd) Run(ctx context.Context, c *console) error {
 	if err != nil {
 		return err
 	}
-	a, err := assemble(ctx, l, nil, quiet())
+	a, err := assemble(ctx, l, nil, quiet(), nil)
 	if err != nil {
 		return err
 	}

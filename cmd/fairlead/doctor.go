@@ -94,7 +94,7 @@ func (cmd doctorCmd) examine(ctx context.Context, c *console, d *doctor) {
 	l, err := serveCmd{configFile: cmd.configFile, Dev: cmd.Dev}.load(c)
 	if err == nil {
 		d.config = l
-		d.parts, err = assemble(ctx, l, nil, quiet())
+		d.parts, err = assemble(ctx, l, nil, quiet(), nil)
 	}
 	if err != nil {
 		for _, line := range strings.Split(err.Error(), "\n") {
@@ -137,12 +137,13 @@ func (g *diagnosis) print(w io.Writer) error {
 // files looks at the files that hold secrets, and at the certificate.
 func (d *doctor) files() {
 	l := d.config
-	secrets := map[string]string{"nats.password_file": l.NATS.PasswordFile, "nats.creds": l.NATS.Creds, "nats.tls_key": l.NATS.TLSKey, "tls.key": l.TLS.Key, "api.keys_file": l.API.KeysFile}
+	secrets := map[string]string{"nats.password_file": l.NATS.PasswordFile, "nats.creds": l.NATS.Creds, "nats.tls_key": l.NATS.TLSKey, "tls.key": l.TLS.Key, "api.keys_file": l.API.KeysFile, "session.secret_file": l.Session.SecretFile}
 	for i, v := range l.Verifiers {
 		secrets[fmt.Sprintf("verifier[%d].secret_file", i)] = v.SecretFile
 		secrets[fmt.Sprintf("verifier[%d].dsn_file", i)] = v.DSNFile
 	}
 	for i, a := range l.Authorizers {
+		secrets[fmt.Sprintf("authorizer[%d].secret_file", i)] = a.SecretFile
 		secrets[fmt.Sprintf("authorizer[%d].dsn_file", i)] = a.DSNFile
 	}
 	for _, key := range sortedNames(secrets) {
@@ -194,12 +195,12 @@ func (d *doctor) certificate() {
 	}
 }
 
-// databases asks each database what a handshake would.
+// databases asks each database and each application what a handshake would.
 func (d *doctor) databases(ctx context.Context) {
 	type checker interface{ Check(context.Context) error }
 	ask := func(what string, part any) {
 		c, ok := part.(checker)
-		if !ok { // it has no database
+		if !ok { // it asks nobody
 			return
 		}
 		ctx, cancel := context.WithTimeout(ctx, d.timeout)
@@ -209,7 +210,7 @@ func (d *doctor) databases(ctx context.Context) {
 			d.note(what, fails, err.Error(), "until it answers, handshakes that need it are refused with 503")
 			return
 		}
-		d.note(what, fine, "its database answers in "+time.Since(start).Round(100*time.Microsecond).String(), "")
+		d.note(what, fine, "what it asks answers in "+time.Since(start).Round(100*time.Microsecond).String(), "")
 	}
 	for _, name := range sortedNames(d.parts.verifiers) {
 		ask("verifier "+name, d.parts.verifiers[name])

@@ -38,7 +38,7 @@ func newDoctor(t *testing.T, text string, kernel map[string]string) *doctor {
 		t.Fatal(err)
 	}
 	d := &doctor{config: l, timeout: 5 * time.Second, system: t.TempDir(), now: time.Now}
-	if d.parts, err = assemble(t.Context(), l, nil, quiet()); err != nil {
+	if d.parts, err = assemble(t.Context(), l, nil, quiet(), nil); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { d.parts.Close() })

@@ -58,8 +58,8 @@ func (d *doctor) nats(ctx context.Context) {
 
 // jetStream looks at what keeps the journal.
 func (d *doctor) jetStream(ctx context.Context, nc *nats.Conn) {
-	mode := d.config.Journal.Mode
-	if mode == "off" {
+	mode, tickets := d.config.Journal.Mode, hasTickets(d.config.Config)
+	if mode == "off" && !tickets {
 		d.note("JetStream", fine, "not asked: journal.mode is off", "")
 		return
 	}
@@ -73,7 +73,13 @@ func (d *doctor) jetStream(ctx context.Context, nc *nats.Conn) {
 		if mode == "require" {
 			v, means = fails, "no connection is taken: journal.mode is require"
 		}
-		d.note("JetStream", v, fmt.Sprintf("%v; %s", err, means), "switch JetStream on in the NATS servers and for this account, or set journal.mode = \"off\"")
+		advice := "switch JetStream on in the NATS servers and for this account"
+		if tickets {
+			v, means = fails, "no ticket can be made or used"
+		} else {
+			advice += ", or set journal.mode = \"off\""
+		}
+		d.note("JetStream", v, fmt.Sprintf("%v; %s", err, means), advice)
 		return
 	}
 	d.note("JetStream", fine, fmt.Sprintf("%d streams, %d bytes on disk and %d in memory", account.Streams, account.Store, account.Memory), "")

@@ -7,6 +7,7 @@ import (
 	"runtime/debug"
 
 	"github.com/fairlead-ws/fairlead/actor"
+	"github.com/fairlead-ws/fairlead/authn"
 	"github.com/fairlead-ws/fairlead/cmd/fairlead/internal/config"
 	"github.com/fairlead-ws/fairlead/gateway"
 )
@@ -56,8 +57,8 @@ func gatewayLimits(c config.Limits) gateway.Limits {
 	return gateway.Limits{AcceptRate: c.AcceptRate, HandshakesPerAddress: c.HandshakesPerAddress, RejectionsPerAddress: c.RejectionsPerAddress}
 }
 
-// authnFiles is how many descriptors the databases of verifiers and authorizers take at most: connections, and for SQLite
-// a second file each.
+// authnFiles is how many descriptors verifiers and authorizers take at most: connections to databases, and for SQLite a
+// second file each; and connections to applications.
 func authnFiles(c *config.Config) int {
 	const each = 16
 	n := 0
@@ -65,10 +66,16 @@ func authnFiles(c *config.Config) int {
 		if v.DSN != "" {
 			n += each
 		}
+		if v.Kind == config.KindCallback {
+			n += authn.MaxCallbackConns
+		}
 	}
 	for _, a := range c.Authorizers {
 		if a.DSN != "" {
 			n += each
+		}
+		if a.Kind == config.KindCallback {
+			n += authn.MaxCallbackConns
 		}
 	}
 	return n

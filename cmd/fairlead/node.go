@@ -67,6 +67,7 @@ type node struct {
 	bus         *bus.NATS
 	control     *nats.Conn // for what nodes ask one another
 	peers       *bus.Peers
+	desk        *ticketDesk
 	actors      *actor.System
 	gateway     *gateway.Gateway
 	api         *api.API
@@ -99,7 +100,8 @@ func newNode(ctx context.Context, l *config.Loaded, logger *slog.Logger) (_ *nod
 	if err = n.startTracing(ctx); err != nil {
 		return nil, err
 	}
-	if n.parts, err = assemble(ctx, l, n.registry, n.logger); err != nil {
+	n.desk = newTicketDesk(l)
+	if n.parts, err = assemble(ctx, l, n.registry, n.logger, n.desk); err != nil {
 		return nil, err
 	}
 	if n.reloader, err = newReloader(n.registry, l, n.parts); err != nil {
@@ -152,7 +154,10 @@ func (n *node) startBus() (err error) {
 		return n.config.At("nats", err)
 	}
 	n.closers = append(n.closers, func() error { return n.bounded(n.bus.Close) })
-	return n.dialControl()
+	if err = n.dialControl(); err != nil {
+		return err
+	}
+	return n.openDesk()
 }
 
 // startRoutes makes what connections meet: the actors, the gateway in front of them, and the internal port's answers.

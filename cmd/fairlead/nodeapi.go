@@ -7,6 +7,7 @@ import (
 
 	"github.com/fairlead-ws/fairlead/actor"
 	"github.com/fairlead-ws/fairlead/api"
+	"github.com/fairlead-ws/fairlead/authn"
 	"github.com/fairlead-ws/fairlead/bus"
 	"github.com/fairlead-ws/fairlead/metrics"
 	"github.com/fairlead-ws/fairlead/session/journal"
@@ -19,6 +20,7 @@ var (
 	_ api.Sessions  = (*actor.System)(nil)
 	_ api.Cluster   = (*bus.Peers)(nil)
 	_ api.Journal   = (*journal.Memory)(nil)
+	_ api.Tickets   = (*authn.Tickets)(nil)
 )
 
 // natsConfig says where NATS is and who the node is there.
@@ -66,7 +68,7 @@ func (n *node) startAPI() (err error) {
 		Metrics: metrics.Handler(n.registry),
 		Ready:   n.checks(),
 		Backend: &api.Backend{
-			Self: n.self, Publisher: n.bus, Sessions: n.actors, Groups: n.bus, Journal: n.journal, Cluster: n.peers,
+			Self: n.self, Publisher: n.bus, Sessions: n.actors, Groups: n.bus, Journal: n.journal, Cluster: n.peers, Tickets: ticketIssuer{n},
 		},
 		Keys: n.parts.apiKeys, Loopback: loopback, Tracer: n.tracer, Logger: n.logger, Registerer: n.registry,
 	})

@@ -98,7 +98,7 @@ func (n *node) reload(ctx context.Context, load func() (*config.Loaded, error)) 
 	}
 	var parts *assembly
 	if err == nil {
-		parts, err = assemble(ctx, l, n.registry, n.logger)
+		parts, err = assemble(ctx, l, n.registry, n.logger, n.desk)
 	}
 	if err == nil {
 		err = n.takeUp(l, parts)
@@ -106,6 +106,7 @@ func (n *node) reload(ctx context.Context, load func() (*config.Loaded, error)) 
 	switch {
 	case err == nil:
 		n.reloader.ok.Inc()
+		n.checkTickets(l)
 		return
 	case errors.Is(err, errStopping), ctx.Err() != nil: // what ended with ctx is no mistake in the configuration
 		n.logger.Warn("the configuration is not read again: the node is stopping")

@@ -26,6 +26,10 @@ func (a *assembler) addVerifiers(ctx context.Context) {
 			a.addDjangoSession(ctx, key, c)
 		case config.KindJWT:
 			a.addJWT(key, c)
+		case config.KindCallback:
+			a.addCallback(key, c)
+		case config.KindTicket:
+			a.addTickets(key, c)
 		}
 	}
 }
