@@ -88,15 +88,9 @@ var conformanceDifferences = map[string]string{
 	"A-header: Token KEY extra (three words)": "anonymous",
 	"A-header: non-UTF8 byte FF in key":       "anonymous",
 	"A-header: Token KEY,Token KEY2":          "anonymous",
-	// Django's sessions are not this package's yet.
-	"A-header: no header, session cookie of dave": "anonymous",
-	"A-header: Bearer + session of dave":          "anonymous",
 	// A token must end, and a date is a number.
 	"B-jwt: no_exp (without exp: accepted (exp is verified only when present))": "anonymous",
 	"B-jwt: exp_string (exp is a string of digits: int(exp) is taken)":          "anonymous",
-	// Whoever the token names is believed until it expires; nobody is looked up.
-	"B-jwt: username_case (usernames are case-sensitive)": "user=Alice",
-	"B-jwt: inactive (inactive user)":                     "user=bob",
 	// A cookie that cannot be parsed hides nothing.
 	"B-cookie: name before it without '=': foo; JWT=tok":     "user=alice",
 	"B-cookie: value with space before it: foo=a b; JWT=tok": "user=alice",
@@ -131,7 +125,17 @@ var conformanceDifferences = map[string]string{
 func TestConformance(t *testing.T) {
 	drf := newDRFToken(t, DRFTokenConfig{DSN: sqliteDSN})
 	accepting := newDRFToken(t, DRFTokenConfig{DSN: sqliteDSN, Name: "accepting", AcceptInactive: true})
-	byName := newTestJWT(t, func(c *JWTConfig) { c.SubjectClaim = "username" })
+	sessions := Source{Extractor: must(NewCookie("sessionid")), Verifier: newDjangoSession(t, DjangoSessionConfig{Legacy: true})}
+	users, err := NewUsers(t.Context(), UsersConfig{DSN: sqliteDSN, Field: "username"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := users.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	byName := newTestJWT(t, func(c *JWTConfig) { c.SubjectClaim, c.Users = "username", users })
 	token := must(NewQuery("token"))
 	c := &conformanceRoute{
 		chain:     must(NewChain(Source{Extractor: token, Verifier: drf})),
@@ -144,7 +148,11 @@ func TestConformance(t *testing.T) {
 	}
 	b := &conformanceRoute{chain: must(NewChain(Source{Extractor: must(NewCookie("JWT")), Verifier: byName})), anonymous: true}
 	routes := map[string]*conformanceRoute{
-		"A-header": {chain: must(NewChain(Source{Extractor: must(NewHeader("Authorization", "Token")), Verifier: accepting})), anonymous: true},
+		"A-header": {
+			chain:     must(NewChain(Source{Extractor: must(NewHeader("Authorization", "Token")), Verifier: accepting}, sessions)),
+			anonymous: true,
+		},
+		"S-session": {chain: must(NewChain(sessions)), anonymous: true},
 		"B-jwt":    b,
 		"B-cookie": b,
 		"C-query":  c,
@@ -181,7 +189,7 @@ func TestConformance(t *testing.T) {
 			t.Errorf("%s: got %q, want %q", name, got, want)
 		}
 	}
-	if done != 203 || differences != len(conformanceDifferences) {
+	if done != 226 || differences != len(conformanceDifferences) {
 		t.Errorf("%d requests were sent, with %d of %d differences", done, differences, len(conformanceDifferences))
 	}
 }
