@@ -39,6 +39,7 @@ const ticketLife = 120
 
 var authCases = []authCase{
 	{name: "HS256", tables: verifier("jwt", `algorithms = ["HS256"]`, "secret = "+strconv.Quote(jwtSecret)), show: hs256, via: wire.ViaHeader, target: cheap},
+	{name: "HS256, user cached", tables: withUser, show: hs256, via: wire.ViaHeader, target: cheap, django: true, asks: userQueries, want: none},
 	{name: "RS256", tables: publicKey("RS256"), show: signed("RS256"), via: wire.ViaHeader},
 	{name: "ES256", tables: publicKey("ES256"), show: signed("ES256"), via: wire.ViaHeader},
 	{name: "RS256, JWKS", tables: jwks, show: signed("RS256"), via: wire.ViaHeader},
@@ -82,6 +83,11 @@ func publicKey(algorithm string) func(*authWorld) (string, error) {
 	}
 }
 
+// withUser looks up the user of the token, who must be there and active.
+func withUser(w *authWorld) (string, error) {
+	return verifierTable("jwt", `algorithms = ["HS256"]`, "secret = "+strconv.Quote(jwtSecret), fmt.Sprintf("users = %q", w.django.DSN), cacheFor), nil
+}
+
 func jwks(w *authWorld) (string, error) {
 	return verifierTable("jwt", `algorithms = ["RS256", "ES256"]`, fmt.Sprintf("jwks_url = %q", w.app.URL+application.JWKSPath)), nil
 }
@@ -109,7 +115,7 @@ func hs256(_ context.Context, w *authWorld, _ *stage, _ int) (all []string, err 
 	all = make([]string, w.o.Connections)
 	now := time.Now()
 	for i := range all {
-		if all[i], err = crowd.Token(jwtSecret, i, now); err != nil {
+		if all[i], err = crowd.Token(jwtSecret, i+1, now); err != nil {
 			return nil, err
 		}
 	}
@@ -209,6 +215,10 @@ func tokenQueries(ctx context.Context, w *authWorld) (int64, error) {
 
 func sessionQueries(ctx context.Context, w *authWorld) (int64, error) {
 	return w.django.Queries(ctx, "django_session")
+}
+
+func userQueries(ctx context.Context, w *authWorld) (int64, error) {
+	return w.django.Queries(ctx, "auth_user")
 }
 
 func callbackQuestions(_ context.Context, w *authWorld) (int64, error) { return w.app.Asked(), nil }
