@@ -110,6 +110,13 @@ func (v *JWT) Check(ctx context.Context) error {
 	return nil
 }
 
+// Asks reports whether somebody is asked about tokens: an issuer for its keys, or a database for users.
+func (v *JWT) Asks() bool { return v.source != nil || v.users != nil }
+
+// PlainKeys reports whether the issuer's keys come over http from another machine, so that whoever can change them on the
+// way can be anybody.
+func (v *JWT) PlainKeys() bool { return v.source != nil && v.source.Plain() }
+
 // Close ends the fetching of keys, and waits for it. Tokens whose key is there are still verified. It may be called again.
 func (v *JWT) Close() error {
 	if v.source == nil {

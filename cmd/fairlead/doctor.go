@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/fairlead-ws/fairlead/authn"
 	"github.com/fairlead-ws/fairlead/cmd/fairlead/internal/config"
 )
 
@@ -140,6 +141,7 @@ func (d *doctor) files() {
 	secrets := map[string]string{"nats.password_file": l.NATS.PasswordFile, "nats.creds": l.NATS.Creds, "nats.tls_key": l.NATS.TLSKey, "tls.key": l.TLS.Key, "api.keys_file": l.API.KeysFile, "session.secret_file": l.Session.SecretFile}
 	for i, v := range l.Verifiers {
 		secrets[fmt.Sprintf("verifier[%d].secret_file", i)] = v.SecretFile
+		secrets[fmt.Sprintf("verifier[%d].users_file", i)] = v.UsersFile
 		secrets[fmt.Sprintf("verifier[%d].dsn_file", i)] = v.DSNFile
 	}
 	for i, a := range l.Authorizers {
@@ -195,13 +197,21 @@ func (d *doctor) certificate() {
 	}
 }
 
-// databases asks each database and each application what a handshake would.
+// databases asks each database and each application what a handshake would, and each issuer for its keys.
 func (d *doctor) databases(ctx context.Context) {
 	type checker interface{ Check(context.Context) error }
 	ask := func(what string, part any) {
 		c, ok := part.(checker)
 		if !ok { // it asks nobody
 			return
+		}
+		if v, ok := part.(*authn.JWT); ok {
+			if !v.Asks() {
+				return
+			}
+			if v.PlainKeys() {
+				d.note(what, warns, "its keys come over http: whoever can change them on the way can be anybody", "take the https URL of the issuer")
+			}
 		}
 		ctx, cancel := context.WithTimeout(ctx, d.timeout)
 		defer cancel()

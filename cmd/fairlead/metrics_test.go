@@ -25,6 +25,7 @@ func TestMetrics(t *testing.T) {
 	base.Verifiers = append(base.Verifiers, config.Verifier{Name: "drf", Kind: config.KindDRFToken, DSN: "sqlite:testdata/django.sqlite3"})
 	base.Verifiers = append(base.Verifiers, config.Verifier{Name: "ticket", Kind: config.KindTicket},
 		config.Verifier{Name: "app", Kind: config.KindCallback, URL: "http://127.0.0.1:1/", Timeout: time.Second})
+	base.Verifiers = append(base.Verifiers, config.Verifier{Name: "oidc", Kind: config.KindJWT, Algorithms: []string{"RS256"}, JWKSURL: "https://127.0.0.1:1/"})
 	l, err := config.Load(config.Source{Base: base, Getenv: getenv([]string{
 		"FAIRLEAD_TLS_CERT=" + cert.cert, "FAIRLEAD_TLS_KEY=" + cert.key,
 		"FAIRLEAD_LISTEN_PUBLIC=127.0.0.1:0", "FAIRLEAD_LISTEN_INTERNAL=127.0.0.1:0", "FAIRLEAD_NATS_LISTEN=127.0.0.1:0",

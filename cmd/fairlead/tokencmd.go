@@ -69,6 +69,7 @@ type tokenIssueCmd struct {
 	TTL     time.Duration     `default:"1h" placeholder:"1h" help:"How long it is good. 0: for ever, where the configuration allows that."`
 	Claim   map[string]string `placeholder:"NAME=TEXT" mapsep:"none" help:"A further claim. May be given several times."`
 	KeyFile string            `placeholder:"FILE" help:"Private key (PEM) to sign with, where the configuration has only the public one."`
+	KeyID   string            `name:"kid" placeholder:"ID" help:"Which key of the issuer that is, where the configuration has them fetched."`
 }
 
 // Run prints the token, and nothing else, on standard output.
@@ -77,7 +78,7 @@ func (cmd tokenIssueCmd) Run(c *console) error {
 	if err != nil {
 		return err
 	}
-	ic := authn.IssuerConfig{}
+	ic := authn.IssuerConfig{KeyID: cmd.KeyID}
 	if ic.JWT, err = jwtConfig(&l.Verifiers[i]); err != nil {
 		return l.At(fmt.Sprintf("verifier[%d].public_key_file", i), err)
 	}
@@ -86,6 +87,9 @@ func (cmd tokenIssueCmd) Run(c *console) error {
 			return err
 		}
 	} else if len(ic.JWT.Secret) == 0 {
+		if ic.JWT.JWKSURL != "" || ic.JWT.Discover {
+			return errors.New("the configuration only fetches public keys; give the private one with --key-file FILE, and its id with --kid ID")
+		}
 		return errors.New("the configuration has only the public key; give the private one with --key-file FILE")
 	}
 	issuer, err := authn.NewIssuer(ic)
@@ -122,10 +126,19 @@ func (cmd tokenCheckCmd) Run(ctx context.Context, c *console) error {
 	if err != nil {
 		return l.At(fmt.Sprintf("verifier[%d].public_key_file", i), err)
 	}
+	if v := &l.Verifiers[i]; v.Users != "" {
+		users, err := jwtUsers(ctx, v, nil, nil)
+		if err != nil {
+			return l.At(fmt.Sprintf("verifier[%d].users", i), err)
+		}
+		defer users.Close()
+		jc.Users = users
+	}
 	verifier, err := authn.NewJWT(jc)
 	if err != nil {
 		return l.At(fmt.Sprintf("verifier[%d]", i), err)
 	}
+	defer verifier.Close()
 	token := cmd.Token
 	if token == "" || token == "-" {
 		if token, err = readToken(c.stdin); err != nil {

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"os"
 
 	"github.com/fairlead-ws/fairlead/authn"
 	"github.com/fairlead-ws/fairlead/cmd/fairlead/internal/config"
@@ -13,6 +12,7 @@ import (
 var (
 	_ authn.Verifier = (*authn.DRFToken)(nil)
 	_ authn.Verifier = (*authn.JWT)(nil)
+	_ authn.Verifier = (*authn.Issuers)(nil)
 )
 
 // addVerifiers makes the verifiers of the configuration, those that others choose from first.
@@ -25,11 +25,16 @@ func (a *assembler) addVerifiers(ctx context.Context) {
 		case config.KindDjangoSession:
 			a.addDjangoSession(ctx, key, c)
 		case config.KindJWT:
-			a.addJWT(key, c)
+			a.addJWT(ctx, key, c)
 		case config.KindCallback:
 			a.addCallback(key, c)
 		case config.KindTicket:
 			a.addTickets(key, c)
+		}
+	}
+	for i := range a.l.Verifiers {
+		if c := &a.l.Verifiers[i]; c.Kind == config.KindIssuers {
+			a.addIssuers(fmt.Sprintf("verifier[%d]", i), c)
 		}
 	}
 }
@@ -52,35 +57,4 @@ func userModel(c *config.Verifier) authn.UserModel {
 	return authn.UserModel{
 		Table: c.UserTable, PrimaryKey: c.UserPK, NameColumn: c.UserName, ActiveColumn: c.UserActive, PasswordColumn: c.UserPassword,
 	}
-}
-
-func (a *assembler) addJWT(key string, c *config.Verifier) {
-	jc, err := jwtConfig(c)
-	if err != nil {
-		a.problem(key+".public_key_file", err)
-		return
-	}
-	jc.Registerer = a.r
-	v, err := authn.NewJWT(jc)
-	if err != nil {
-		a.problem(key, err)
-		return
-	}
-	a.verifiers[c.Name] = v
-}
-
-// jwtConfig returns what authn wants to know of a verifier of kind jwt. The error is that of reading the public key.
-func jwtConfig(c *config.Verifier) (authn.JWTConfig, error) {
-	jc := authn.JWTConfig{
-		Name: c.Name, Algorithms: c.Algorithms, Secret: []byte(c.Secret),
-		Issuer: c.Issuer, Audience: c.Audience,
-		SubjectClaim: c.SubjectClaim, NameClaim: c.NameClaim, GroupsClaim: c.GroupsClaim,
-		Require: c.Require, AllowNoExpiry: !c.RequireExpiry, Leeway: c.Leeway,
-	}
-	if c.PublicKeyFile == "" {
-		return jc, nil
-	}
-	var err error
-	jc.PublicKey, err = os.ReadFile(c.PublicKeyFile)
-	return jc, err
 }
