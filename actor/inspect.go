@@ -184,8 +184,8 @@ func (a *Actor) opening() bool {
 	return a.out != nil && a.out.held
 }
 
-// hasEnded reports whether there is nobody to answer any more.
-func (a *Actor) hasEnded() bool {
+// Ended reports whether the connection has ended: there is nobody to answer any more. Any goroutine.
+func (a *Actor) Ended() bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return a.ended
@@ -203,7 +203,7 @@ func ask[T any](ctx context.Context, actors []*Actor, f func(*Actor) T, tell fun
 	for i, a := range actors {
 		if ctx.Err() == nil && a.Do(func(a *Actor) { answers <- answer{i, f(a)} }) {
 			waiting[i] = struct{}{}
-		} else if !a.hasEnded() {
+		} else if !a.Ended() {
 			silent = append(silent, i)
 		}
 	}
@@ -216,7 +216,7 @@ func ask[T any](ctx context.Context, actors []*Actor, f func(*Actor) T, tell fun
 			tell(got.i, got.v)
 		case <-tick.C:
 			for i := range waiting {
-				if actors[i].hasEnded() && len(answers) == 0 { // what it was asked went with its mailbox
+				if actors[i].Ended() && len(answers) == 0 { // what it was asked went with its mailbox
 					delete(waiting, i)
 				}
 			}

@@ -90,6 +90,7 @@ type System struct {
 	last    atomic.Uint64  // the number of the newest session
 	clock   atomic.Int64   // now(), at the sweeper's last tick
 	limits  atomic.Pointer[limits]
+	joiners sync.Pool // of *joiner
 
 	// Guarded by mu.
 	mu        sync.Mutex
@@ -136,6 +137,7 @@ func New(c Config) (*System, error) {
 	}
 	s := &System{config: c, began: time.Now(), stop: make(chan struct{}), swept: make(chan struct{})}
 	s.limits.Store(l)
+	s.joiners.New = newJoiner
 	if s.metrics, err = newMetrics(c.Registerer, s.Len); err != nil {
 		return nil, fmt.Errorf("actor: %w", err)
 	}
@@ -243,13 +245,13 @@ func (s *System) joinAll(a *Actor) {
 		return
 	}
 	a.members = make([]*bus.Membership, len(groups))
-	w := joiners.Get().(*joiner)
+	w := s.joiners.Get().(*joiner)
 	w.left.Store(int32(len(groups)))
 	for i, g := range groups {
 		a.members[i] = s.join(a, g, w.done)
 	}
 	<-w.all
-	joiners.Put(w)
+	s.joiners.Put(w)
 }
 
 func (s *System) join(a *Actor, g session.Group, done func(error)) *bus.Membership {
@@ -263,7 +265,7 @@ type joiner struct {
 	done func(error)
 }
 
-var joiners = sync.Pool{New: func() any {
+func newJoiner() any {
 	w := &joiner{all: make(chan struct{}, 1)}
 	w.done = func(error) { // the bus is closed: it ends after the actors, who are told to end
 		if w.left.Add(-1) == 0 {
@@ -271,7 +273,7 @@ var joiners = sync.Pool{New: func() any {
 		}
 	}
 	return w
-}}
+}
 
 // add makes room for a.
 func (s *System) add(a *Actor, b *Birth) error {

@@ -291,3 +291,64 @@ func TestChainKeepsWhatIsAskedAgain(t *testing.T) {
 		}
 	}
 }
+
+// A kept credential goes on with the verifier of the same name at the same place, with what was retained for it, and with no
+// other.
+func TestChainAdopts(t *testing.T) {
+	query, header := must(NewQuery("token")), must(NewHeader("Authorization", "Token"))
+	before := must(NewChain(Source{Extractor: query, Verifier: retaining{seen{}, true}, Name: "drf"}))
+	r := &Request{RawQuery: []byte("token=alice"), Header: []HeaderField{{[]byte("X-Tenant"), []byte("acme")}}}
+	k := before.Keep(must(before.Find(t.Context(), r)), r)
+	if k.Digest() != CredentialDigest([]byte("alice")) {
+		t.Error("its digest is not that of the credential")
+	}
+	for name, after := range map[string]*Chain{
+		"another verifier": must(NewChain(Source{Extractor: query, Verifier: seen{}, Name: "jwt"})),
+		"another place":    must(NewChain(Source{Extractor: header, Verifier: seen{}, Name: "drf"})),
+		"no place":         must(NewChain()),
+	} {
+		if after.Adopt(k) != nil {
+			t.Errorf("%s takes it over", name)
+		}
+	}
+	gone := &Error{Kind: ErrRejected, Reason: ReasonUnknownToken}
+	for _, s := range []struct {
+		v    Verifier
+		want string
+		kind error
+	}{{seen{}, "alice@acme", nil}, {failing(gone), "", ErrRejected}} {
+		after := must(NewChain(
+			Source{Extractor: header, Verifier: failing(nil), Name: "jwt"}, Source{Extractor: query, Verifier: s.v, Name: "drf"},
+		))
+		id, err := after.Adopt(k).Verify(t.Context())
+		if !errors.Is(err, s.kind) || err == nil && id.Subject != s.want {
+			t.Errorf("taken over it is %+v, %v", id, err)
+		}
+	}
+	if id, err := k.Verify(t.Context()); err != nil || id.Subject != "alice@acme" {
+		t.Errorf("before it was %+v, %v", id, err)
+	}
+}
+
+// What was found without a credential is not kept.
+func TestChainKeepsNothingOfNobody(t *testing.T) {
+	if k := must(NewChain()).Keep(Found{Identity: session.Anonymous()}, &Request{}); k != nil {
+		t.Errorf("nobody's credential is kept: %v", k)
+	}
+}
+
+// Present finds what Find would ask about, and asks nobody.
+func TestChainPresent(t *testing.T) {
+	chain := must(NewChain(
+		Source{Extractor: must(NewHeader("Authorization", "Token")), Verifier: failing(nil)},
+		Source{Extractor: must(NewQuery("token")), Verifier: failing(nil)},
+	))
+	for raw, want := range map[string]bool{"": false, "token=": false, "other=x": false, "token=a": true, "token=%zz": true} {
+		if got := chain.Present(&Request{RawQuery: []byte(raw)}); got != want {
+			t.Errorf("Present(%q) = %v", raw, got)
+		}
+	}
+	if !chain.Present(&Request{HasAuthorization: true, Authorization: []byte("Token")}) {
+		t.Error("a header that cannot be read is not there")
+	}
+}

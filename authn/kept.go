@@ -3,6 +3,7 @@ package authn
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"errors"
 	"time"
 
@@ -24,9 +25,12 @@ type Kept struct {
 	credential Credential
 }
 
-// Keep returns a copy of the credential behind f, or nil where it cannot be verified again. r is the request that f came
-// from.
+// Keep returns a copy of the credential behind f, or nil where there is none, or it cannot be verified again. r is the
+// request that f came from.
 func (c *Chain) Keep(f Found, r *Request) *Kept {
+	if f.source == nil {
+		return nil
+	}
 	k := &Kept{source: f.source, credential: f.credential}
 	k.credential.Value, k.credential.Request = bytes.Clone(f.credential.Value), nil
 	if v, ok := f.source.Verifier.(Retainer); ok {
@@ -53,6 +57,22 @@ func (k *Kept) Verify(ctx context.Context) (*session.Identity, error) {
 	}
 	return id, nil
 }
+
+// Adopt returns k for a source of c that looks at the same place and has a verifier of the same name, which is the one that
+// is asked then; nil where c has no such source. So a credential outlives the verifiers of a configuration that is read
+// again. What was retained of the request stays what k's verifier wanted of it.
+func (c *Chain) Adopt(k *Kept) *Kept {
+	by := describe(*k.source)
+	for i := range c.sources {
+		if c.by[i] == by {
+			return &Kept{source: &c.sources[i], credential: k.credential}
+		}
+	}
+	return nil
+}
+
+// Digest returns the [CredentialDigest], by which a [Change] names it.
+func (k *Kept) Digest() [sha256.Size]byte { return CredentialDigest(k.credential.Value) }
 
 // String returns where the credential was, never what it is.
 func (k *Kept) String() string { return k.credential.String() }

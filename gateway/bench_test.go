@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"bytes"
+	"container/heap"
 	"context"
 	"errors"
 	"io"
@@ -11,6 +12,7 @@ import (
 	"time"
 
 	"github.com/fairlead-ws/fairlead/actor"
+	"github.com/fairlead-ws/fairlead/authn"
 )
 
 // benchConn is a connection without a kernel: it reads one head, and swallows what is written.
@@ -94,4 +96,72 @@ type closingActors struct{}
 func (closingActors) Open(_ context.Context, conn net.Conn, b actor.Birth) error {
 	_, err := conn.Write(b.Response)
 	return errors.Join(err, conn.Close())
+}
+
+// BenchmarkRecheck is one look at one of 15,000 connections, with its goroutine and its place in the queue, and what that
+// comes to at recheck = "60s", in percent of a core.
+func BenchmarkRecheck(b *testing.B) {
+	secret := bytes.Repeat([]byte("k"), 32)
+	issuer, err1 := authn.NewIssuer(authn.IssuerConfig{JWT: authn.JWTConfig{Secret: secret}})
+	hs256, err2 := authn.NewJWT(authn.JWTConfig{Secret: secret})
+	drf, err3 := authn.NewDRFToken(b.Context(), authn.DRFTokenConfig{DSN: "sqlite:../authn/testdata/django.sqlite3"})
+	if err := errors.Join(err1, err2, err3); err != nil {
+		b.Fatal(err)
+	}
+	defer drf.Close()
+	token, err := issuer.Issue(authn.IssueParams{Subject: "1", TTL: time.Hour})
+	if err != nil {
+		b.Fatal(err)
+	}
+	for _, c := range []struct {
+		name, token string
+		verifier    authn.Verifier
+	}{
+		{"nothing asked", "alice", verifierFunc(tokenVerifier)},
+		{"HS256", token, hs256},
+		{"drf_token on SQLite", strings.Repeat("a1", 20), drf},
+	} {
+		b.Run(c.name, func(b *testing.B) { benchRecheck(b, c.verifier, c.token) })
+	}
+}
+
+func benchRecheck(b *testing.B, v authn.Verifier, token string) {
+	const connections, every = 15000, time.Hour
+	query, err := authn.NewQuery("token")
+	if err != nil {
+		b.Fatal(err)
+	}
+	chain, err := authn.NewChain(authn.Source{Extractor: query, Verifier: v})
+	if err != nil {
+		b.Fatal(err)
+	}
+	n := newLasting(b, Route{Path: "/ws/{group}", Join: []string{"{group}"}, Chain: chain, Recheck: every})
+	n.connect(token, "app_1")
+	r := n.rechecks
+	all := []*watch{r.all[0]}
+	for range connections - 1 { // one actor has them all
+		w := *all[0]
+		w.index, w.place = -1, -1
+		r.add(&w)
+		all = append(all, &w)
+	}
+	b.ReportAllocs()
+	i, done := 0, make(chan struct{})
+	for b.Loop() {
+		w := all[i%connections]
+		i++
+		r.mu.Lock()
+		heap.Remove(&r.queue, w.index)
+		r.mu.Unlock()
+		go func() {
+			r.check(w)
+			done <- struct{}{}
+		}()
+		<-done
+	}
+	if got := n.results()["ok"]; got < b.N {
+		b.Fatalf("%d of %d are ok: %v", got, b.N, n.results())
+	}
+	perSecond := connections / (0.75 * 60)
+	b.ReportMetric(100*perSecond*b.Elapsed().Seconds()/float64(b.N), "%core")
 }

@@ -92,9 +92,10 @@ type Gateway struct {
 	metrics   *metrics
 	rates     *rates
 	refused   *refusedEvents // nil: no journal
-	heads     chan struct{}  // one element for each connection whose request has not come, or waits for a slot
-	slots     chan struct{}  // one element for each handshake that goes on
-	lingering chan struct{}  // one element for each refused client that is being waited for
+	rechecks  *rechecks
+	heads     chan struct{} // one element for each connection whose request has not come, or waits for a slot
+	slots     chan struct{} // one element for each handshake that goes on
+	lingering chan struct{} // one element for each refused client that is being waited for
 
 	handshakes sync.Pool // of *handshake
 	faults     [numReasons]throttle
@@ -146,6 +147,7 @@ func New(cfg Config) (*Gateway, error) {
 		lingering: make(chan struct{}, n),
 	}
 	g.table.Store(newTable(routes))
+	g.rechecks = newRechecks(g)
 	if err := g.rates.set(cfg.Limits); err != nil {
 		return nil, err
 	}

@@ -90,7 +90,7 @@ func TestMetrics(t *testing.T) {
 	wantNames := []string{
 		"fairlead_accept_errors_total", "fairlead_handshake_seconds", "fairlead_handshakes_in_flight", "fairlead_handshakes_total",
 		"fairlead_heads_waiting",
-		"fairlead_limited_total",
+		"fairlead_limited_total", "fairlead_recheck_late_seconds", "fairlead_rechecked_connections", "fairlead_rechecks_total",
 	}
 	if !slices.Equal(names, wantNames) {
 		t.Errorf("metrics %q, want %q", names, wantNames)

@@ -136,7 +136,7 @@ func (h *handshake) open(ctx context.Context, s *serving, at time.Time) (err err
 	return h.gateway.actors.Open(ctx, h.conn, actor.Birth{
 		Identity:   found.Identity,
 		Route:      route.Path,
-		Handler:    route.Handler,
+		Handler:    h.watch(routes, found, groups),
 		Groups:     groups,
 		By:         found.By,
 		Rule:       rule,

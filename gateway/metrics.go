@@ -16,6 +16,10 @@ type metrics struct {
 	headsWaiting prometheus.GaugeFunc
 	acceptErrors prometheus.Counter
 
+	rechecks    [numRecheckResults]prometheus.Counter
+	rechecked   prometheus.GaugeFunc
+	recheckLate prometheus.GaugeFunc
+
 	limitedAccept, limitedAttempts, limitedRejections prometheus.Counter
 }
 
@@ -47,6 +51,7 @@ func newMetrics(r prometheus.Registerer, g *Gateway) (*metrics, error) {
 			Help: "Times that the kernel gave an error instead of a new connection, such as too many open files.",
 		}),
 	}
+	rechecks := m.newRechecks(g)
 	m.limitedAccept, m.limitedAttempts = limit.NewCounter(limit.Accept), limit.NewCounter(limit.Attempts)
 	m.limitedRejections = limit.NewCounter(limit.Rejections)
 	for i := range m.handshakes {
@@ -61,10 +66,31 @@ func newMetrics(r prometheus.Registerer, g *Gateway) (*metrics, error) {
 	}
 	for _, c := range []prometheus.Collector{
 		handshakes, m.seconds, m.inFlight, m.headsWaiting, m.acceptErrors, m.limitedAccept, m.limitedAttempts, m.limitedRejections,
+		rechecks, m.rechecked, m.recheckLate,
 	} {
 		if err := r.Register(c); err != nil {
 			return nil, fmt.Errorf("gateway: %w", err)
 		}
 	}
 	return m, nil
+}
+
+// newRechecks makes what is counted of connections that are looked at again.
+func (m *metrics) newRechecks(g *Gateway) *prometheus.CounterVec {
+	vec := prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "fairlead_rechecks_total",
+		Help: "Times that the credential and the permission of an open connection were looked at again, by result: rejected and other_user closed it with 4401, forbidden with 4403, moved with 1012; with unavailable it stays.",
+	}, []string{"result"})
+	for i := range m.rechecks {
+		m.rechecks[i] = vec.WithLabelValues(recheckNames[i])
+	}
+	m.rechecked = prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "fairlead_rechecked_connections",
+		Help: "Open connections whose credential or permission is looked at again (recheck).",
+	}, func() float64 { return float64(g.rechecks.count()) })
+	m.recheckLate = prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "fairlead_recheck_late_seconds",
+		Help: "For how long a look at a connection has been due that has not begun. Beyond a tenth of recheck, connections may outlive their credentials by more than that.",
+	}, func() float64 { return g.rechecks.late().Seconds() })
+	return vec
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/fairlead-ws/fairlead/actor"
 	"github.com/fairlead-ws/fairlead/authn"
@@ -39,6 +40,12 @@ type Route struct {
 	// InvalidAnonymous lets clients whose credential was rejected in, as session.Anonymous. It says nothing about clients
 	// without one. A credential that cannot be verified at present is refused in any case.
 	InvalidAnonymous bool
+
+	// Recheck looks at the credential, and asks the Authorizer, again and again while a connection lasts, so that it is closed
+	// at most so much later when the credential is no good any more (4401) or the permission is gone (4403). It is by the
+	// routes in force, see [Gateway.SetRoutes], for connections that were opened while it was set; what they were let in with
+	// is kept for it in memory. 0: never.
+	Recheck time.Duration
 
 	// RejectClose refuses by a close frame behind an upgrade, with 4401, 4403, 4429 or 4503, where it would else be HTTP's
 	// 401, 403, 429 or 503: a page's script sees the code, and of a status nothing. No actor is made for it. All else is
@@ -129,6 +136,9 @@ func newRoute(cfg Route) (*route, error) {
 	}
 	if r.Authorizer != nil && len(r.joins) == 0 {
 		return nil, errors.New("an authorizer decides who may join a group, and this route joins none")
+	}
+	if r.Recheck < 0 {
+		return nil, errors.New("Recheck is negative: want 0 for never, or more")
 	}
 	if r.Handler == nil {
 		r.Handler = actor.Broadcast

@@ -25,5 +25,5 @@ func Run(ctx context.Context, l net.Listener, window time.Duration, a actor.Conf
 		return errors.Join(err, l.Close(), actors.Close())
 	}
 	err = g.Serve(ctx, l)
-	return errors.Join(err, actors.Drain(context.WithoutCancel(ctx), actor.DrainPlan{Window: window}), actors.Close())
+	return errors.Join(err, actors.Drain(context.WithoutCancel(ctx), actor.DrainPlan{Window: window}), g.Close(), actors.Close())
 }

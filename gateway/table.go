@@ -39,8 +39,10 @@ func (g *Gateway) acquire() *table {
 }
 
 // SetRoutes puts other routes in force. Handshakes whose request comes from now on go by them, those that are further go on
-// by the ones before; connections that are open stay as they are. The channel is closed when no handshake goes by the routes
-// from before any more, which is HandshakeTimeout later at most unless a verifier does not heed its context: then what they
+// by the ones before; connections that are open stay as they are, but for those of routes with Recheck: they are looked at
+// by the new routes the next time, by the verifier of the same name. One whose route is gone, or has no such verifier at the
+// same place any more, is closed with 1012 then, so that its client connects by the new ones. The channel is
+// closed when nobody goes by the routes from before any more, which is HandshakeTimeout later at most unless a verifier does not heed its context: then what they
 // ask can be closed. An error is one of [New], and changes nothing. It may be called at any time.
 func (g *Gateway) SetRoutes(list []Route) (unused <-chan struct{}, err error) {
 	r, err := newRoutes(list)

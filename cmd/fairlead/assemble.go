@@ -136,7 +136,7 @@ func (a *assembler) addRoute(i int) {
 	before := len(a.problems)
 	r := gateway.Route{
 		Path: c.Path, Category: c.Category, Join: c.Join,
-		AllowAnonymous: c.Anonymous == "allow", InvalidAnonymous: c.Invalid == "anonymous", RejectClose: c.Reject == "close",
+		AllowAnonymous: c.Anonymous == "allow", InvalidAnonymous: c.Invalid == "anonymous", RejectClose: c.Reject == "close", Recheck: c.Recheck,
 		Handler: handlers[c.OnMessage], Greet: c.Greet, Protocols: c.Subprotocols,
 	}
 	var err error

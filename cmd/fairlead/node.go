@@ -202,6 +202,7 @@ func (n *node) startRoutes() error {
 	if err != nil {
 		return err
 	}
+	n.closers = append(n.closers, n.gateway.Close)
 	return n.startAPI()
 }
 

@@ -1,0 +1,296 @@
+package gateway
+
+import (
+	"container/heap"
+	"context"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"github.com/fairlead-ws/fairlead/authn"
+	"github.com/fairlead-ws/fairlead/session"
+)
+
+// How connections are looked at again. Route.Recheck is a bound: from the time when a credential or a permission is gone
+// until the close frame is out it takes no longer, and what a cache answers is part of that time. So the interval is 0.7 to
+// 0.8 of it, at random, an answer may be a tenth old, and a tenth is left for asking.
+const (
+	recheckChecks = 64 // at once
+	// Checks that are due at nearly the same time begin together, so that databases are asked for many at once.
+	minRecheckSlot, maxRecheckSlot = 5 * time.Millisecond, 100 * time.Millisecond
+	// maxRecheckRetry is the longest that a connection waits of which nobody could say.
+	maxRecheckRetry = 10 * time.Second
+)
+
+// rechecks are the connections that are looked at again. One goroutine starts what is due, as long as there are any.
+type rechecks struct {
+	// Fixed after newRechecks.
+	gateway *Gateway
+	began   time.Time
+	ctx     context.Context // ends with Close
+	cancel  context.CancelFunc
+	slots   chan struct{} // one element for each check that goes on
+	wake    chan struct{} // has an element when the queue's head has changed, or there is nothing left
+	faults  throttle
+	matches sync.Pool // of *match
+
+	running sync.WaitGroup // the goroutine, and the checks
+
+	// Guarded by mu.
+	mu     sync.Mutex
+	closed bool
+	loops  bool     // the goroutine runs
+	all    []*watch // in no order
+	queue  watchQueue
+}
+
+func newRechecks(g *Gateway) *rechecks {
+	r := &rechecks{
+		gateway: g, began: time.Now(), slots: make(chan struct{}, recheckChecks), wake: make(chan struct{}, 1),
+		matches: sync.Pool{New: func() any { return new(match) }},
+	}
+	r.ctx, r.cancel = context.WithCancel(context.Background())
+	return r
+}
+
+// now returns the time by a clock that nobody sets.
+func (r *rechecks) now() time.Duration { return time.Since(r.began) }
+
+// add begins to look at a connection again, the first time at random within the time that it has, so that connections that
+// came together are not looked at together.
+func (r *rechecks) add(w *watch) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.closed {
+		w.kept = nil
+		return
+	}
+	w.place = len(r.all)
+	r.all = append(r.all, w)
+	r.enqueueLocked(w, r.now()+time.Duration(0.8*rand.Float64()*float64(w.every))) //nolint:gosec // not a secret
+	if !r.loops {
+		r.loops = true
+		r.running.Go(r.run)
+	}
+}
+
+// remove ends that, and forgets the credential. It is idempotent; a check that goes on comes to nothing.
+func (r *rechecks) remove(w *watch) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.removeLocked(w)
+}
+
+func (r *rechecks) removeLocked(w *watch) {
+	if w.place < 0 {
+		return
+	}
+	last := len(r.all) - 1
+	r.all[w.place] = r.all[last]
+	r.all[w.place].place = w.place
+	r.all[last] = nil
+	r.all = r.all[:last]
+	w.place, w.kept = -1, nil
+	if w.index >= 0 {
+		heap.Remove(&r.queue, w.index)
+	}
+	if last == 0 {
+		r.wakeLocked()
+	}
+}
+
+// enqueueLocked has w looked at when at has come, together with those of the same slot.
+func (r *rechecks) enqueueLocked(w *watch, at time.Duration) {
+	slot := min(max(w.every/600, minRecheckSlot), maxRecheckSlot)
+	w.due = at / slot * slot
+	if w.index >= 0 {
+		heap.Fix(&r.queue, w.index)
+	} else {
+		heap.Push(&r.queue, w)
+	}
+	if w.index == 0 {
+		r.wakeLocked()
+	}
+}
+
+func (r *rechecks) wakeLocked() {
+	select {
+	case r.wake <- struct{}{}:
+	default:
+	}
+}
+
+// run starts what is due, until there is nothing left to look at.
+func (r *rechecks) run() {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		select {
+		case r.slots <- struct{}{}:
+		case <-r.ctx.Done():
+			return
+		}
+		w, wait, more := r.take()
+		if w != nil {
+			r.running.Go(func() {
+				defer func() { <-r.slots }()
+				r.check(w)
+			})
+			continue
+		}
+		<-r.slots
+		if !more {
+			return
+		}
+		timer.Reset(wait)
+		select {
+		case <-timer.C:
+		case <-r.wake:
+		case <-r.ctx.Done():
+			return
+		}
+	}
+}
+
+// take takes the next that is due out of the queue; nil where none is, with how long it is until one will be. more is false
+// when the goroutine is to end.
+func (r *rechecks) take() (w *watch, wait time.Duration, more bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	switch {
+	case r.closed || len(r.all) == 0:
+		r.loops = false
+		return nil, 0, false
+	case len(r.queue) == 0: // all are being looked at: what comes of it wakes us
+		return nil, time.Hour, true
+	}
+	if wait = r.queue[0].due - r.now(); wait > 0 {
+		return nil, wait, true
+	}
+	return heap.Pop(&r.queue).(*watch), 0, true
+}
+
+// begin takes what a check needs. It reports false when the connection is gone.
+func (r *rechecks) begin(w *watch) (kept *authn.Kept, maxAge time.Duration, ok bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if w.place < 0 {
+		return nil, 0, false
+	}
+	maxAge = w.every / 10
+	if w.urgent {
+		maxAge, w.urgent = 0, false
+	}
+	return w.kept, maxAge, true
+}
+
+// again has w looked at after the time, or at once if that was asked for meanwhile.
+func (r *rechecks) again(w *watch, after time.Duration) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	switch {
+	case w.place < 0:
+		return
+	case w.urgent:
+		after = 0
+	}
+	r.enqueueLocked(w, r.now()+after)
+}
+
+// adopt notes that kept is by the routes of t now.
+func (r *rechecks) adopt(w *watch, t *table, kept *authn.Kept) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if w.table = t; w.place >= 0 {
+		w.kept = kept
+	}
+}
+
+// hasten has those that match looked at now.
+func (r *rechecks) hasten(match func(*session.Identity, *authn.Kept) bool) (n int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	now := r.now()
+	for _, w := range r.all {
+		if !match(w.identity, w.kept) {
+			continue
+		}
+		n++
+		w.urgent = true
+		if w.index >= 0 && w.due > now { // else it is due, or being looked at, and will be once more
+			r.enqueueLocked(w, now)
+		}
+	}
+	return n
+}
+
+// close ends all checks and returns when none goes on. It is idempotent.
+func (r *rechecks) close() {
+	r.mu.Lock()
+	r.closed = true
+	for len(r.all) > 0 {
+		r.removeLocked(r.all[len(r.all)-1])
+	}
+	r.mu.Unlock()
+	r.cancel()
+	r.running.Wait()
+}
+
+// count returns how many connections are looked at again.
+func (r *rechecks) count() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return len(r.all)
+}
+
+// late returns for how long the check has been due that is due the longest.
+func (r *rechecks) late() time.Duration {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if len(r.queue) == 0 {
+		return 0
+	}
+	return max(0, r.now()-r.queue[0].due)
+}
+
+// Recheck has the credentials and permissions of those connections looked at again now for which match reports true, whose
+// routes have Recheck, and returns how many they are. No cache answers then. Asked for several times before it has begun, it
+// happens once; asked for while it happens, once more. kept is the connection's credential, or nil where it cannot be
+// verified again. match must not block. It may be called at any time, and does not wait for what comes of it.
+func (g *Gateway) Recheck(match func(id *session.Identity, kept *authn.Kept) bool) (n int) {
+	return g.rechecks.hasten(match)
+}
+
+// Close ends the looking again at connections, and returns when nobody is asked any more. It comes after Serve and before
+// what the routes ask is closed; connections that are still open stay as they are. It is idempotent and always returns nil.
+func (g *Gateway) Close() error {
+	g.rechecks.close()
+	return nil
+}
+
+// watchQueue is a heap of those that wait for their time.
+type watchQueue []*watch
+
+func (q watchQueue) Len() int           { return len(q) }
+func (q watchQueue) Less(i, j int) bool { return q[i].due < q[j].due }
+
+func (q watchQueue) Swap(i, j int) {
+	q[i], q[j] = q[j], q[i]
+	q[i].index, q[j].index = i, j
+}
+
+// Push implements [heap.Interface].
+func (q *watchQueue) Push(x any) {
+	w := x.(*watch)
+	w.index = len(*q)
+	*q = append(*q, w)
+}
+
+// Pop implements [heap.Interface].
+func (q *watchQueue) Pop() any {
+	last := len(*q) - 1
+	w := (*q)[last]
+	(*q)[last], w.index = nil, -1
+	*q = (*q)[:last]
+	return w
+}
