@@ -158,11 +158,20 @@ func TestSignedForgeries(t *testing.T) {
 		a           *Signed
 		value, want string
 	}{
-		{inDjango, "", "no signed value"}, {inHMAC, "", "no signed value"},
-		{inDjango, "x", "signed"}, {inHMAC, "x", "parts"}, {inHMAC, ".", "parts"}, {inHMAC, "a.b.c", "parts"},
-		{inDjango, goodHMAC, "signed"}, {inHMAC, good, "parts"}, {inHMAC, goodHMAC + "0", "parts"}, {inHMAC, goodHMAC[1:], "signed"},
-		{inHMAC, strings.ToUpper(goodHMAC), "signed"}, {inHMAC, goodHMAC[:len(goodHMAC)-1] + "g", "parts"},
-		{otherSalt, good, "signed"}, {otherSecret, goodHMAC, "signed"},
+		{inDjango, "", "no signed value"},
+		{inHMAC, "", "no signed value"},
+		{inDjango, "x", "signed"},
+		{inHMAC, "x", "parts"},
+		{inHMAC, ".", "parts"},
+		{inHMAC, "a.b.c", "parts"},
+		{inDjango, goodHMAC, "signed"},
+		{inHMAC, good, "parts"},
+		{inHMAC, goodHMAC + "0", "parts"},
+		{inHMAC, goodHMAC[1:], "signed"},
+		{inHMAC, strings.ToUpper(goodHMAC), "signed"},
+		{inHMAC, goodHMAC[:len(goodHMAC)-1] + "g", "parts"},
+		{otherSalt, good, "signed"},
+		{otherSecret, goodHMAC, "signed"},
 		{inDjango, djangoValue(content, fixtureNow())[1:], "signed"},
 	} {
 		t.Run(c.value, func(t *testing.T) { wantGrant(t, c.a, grantQuery(c.value), signedAlice, c.value, c.want) })
