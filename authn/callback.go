@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -49,7 +50,8 @@ type CallbackConfig struct {
 //	200 and JSON    who it is: {"subject": "42", "name": "ann", "expires": 1790000000, "groups": ["app_*"], "claims": {…}};
 //	                subject is a text or an integer, expires Unix seconds or RFC 3339, all but subject may be left out
 //	204             there is no credential: [ErrAbsent]
-//	401             the credential is no good: [ErrRejected]. So are 302, 303 and 307, which lead to a page for logging in
+//	401             the credential is no good: [ErrRejected]. So are 302, 303 and 307, which lead to a page for logging in.
+//	                If none of the fields came that are forwarded, and no credential, there was none: [ErrAbsent]
 //	403             [ErrForbidden]
 //
 // Anything else is [ErrUnavailable]: another status, an answer that is no such JSON or over 64 KiB, none in time. Redirects
@@ -86,7 +88,9 @@ func (v *Callback) Verify(ctx context.Context, c Credential) (*session.Identity,
 func (v *Callback) verify(ctx context.Context, c Credential) (*session.Identity, error) {
 	a := v.asker
 	h, err := a.header(c.Request)
+	came := slices.ContainsFunc(a.forward, func(name string) bool { return h[name] != nil })
 	if err == nil && c.From != "request" {
+		came = true
 		err = setCredential(h, c.Value)
 	}
 	if err != nil {
@@ -112,6 +116,9 @@ func (v *Callback) verify(ctx context.Context, c Credential) (*session.Identity,
 		id.Source = a.name
 		return id, nil
 	case r.status == http.StatusNoContent:
+		a.metrics.absent.Inc()
+		return nil, ErrAbsent
+	case !came && r.status != http.StatusForbidden: // of 401 and its like
 		a.metrics.absent.Inc()
 		return nil, ErrAbsent
 	case r.status == http.StatusForbidden:

@@ -139,7 +139,7 @@ func TestCallbackQuestion(t *testing.T) {
 		"Fairlead-Signed":    {"authorization;cookie;fairlead-credential;fairlead-path;fairlead-route;x-forwarded-for;x-team"},
 		"Fairlead-Timestamp": {"1790000000"}, "Fairlead-Signature": r.Header["Fairlead-Signature"],
 	}
-	if r.Method != "GET" || r.RequestURI != "/who?x=1" || !reflect.DeepEqual(r.Header, want) {
+	if r.Method != http.MethodGet || r.RequestURI != "/who?x=1" || !reflect.DeepEqual(r.Header, want) {
 		t.Errorf("%s %s\n%v\nwant\n%v", r.Method, r.RequestURI, r.Header, want)
 	}
 	wantSignature(t, r, secret, now)
@@ -198,14 +198,14 @@ func TestCallbackAnswers(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			a, reg := newApp(t, tt.answer), prometheus.NewRegistry()
-			v := newCallback(t, CallbackConfig{URL: a.URL + "/?key=URLSECRET", Registerer: reg, Now: func() time.Time { return now }})
+			v := newCallback(t, CallbackConfig{URL: a.URL + "/?key=URLSECRET", Forward: []string{"Cookie"}, Registerer: reg, Now: func() time.Time { return now }})
 			id, err := v.Verify(t.Context(), Credential{From: "request", Request: browser()})
 			switch {
 			case tt.kind == nil:
 				if err != nil || id == nil || id.Subject != "42" {
 					t.Errorf("%+v, %v", id, err)
 				}
-			case tt.kind == ErrAbsent:
+			case errors.Is(tt.kind, ErrAbsent):
 				if !errors.Is(err, ErrAbsent) || id != nil {
 					t.Errorf("%+v, %v", id, err)
 				}
@@ -270,6 +270,25 @@ func TestCallbackIdentity(t *testing.T) {
 		id, err := readIdentity([]byte(tt.body), now)
 		if tt.text == "" && (err != nil || !reflect.DeepEqual(id, tt.want)) || tt.text != "" && (err == nil || !strings.Contains(err.Error(), tt.text)) {
 			t.Errorf("%.80s: %+v, %v; want %+v, %q", tt.body, id, err, tt.want, tt.text)
+		}
+	}
+}
+
+// Where nothing came that could be a credential, none is rejected, whatever the page that wants one says.
+func TestCallbackNothingCame(t *testing.T) {
+	a := newApp(t, says(401, ""))
+	v := newCallback(t, CallbackConfig{URL: a.URL, Forward: []string{"Cookie", "Authorization"}})
+	bare := &Request{Path: []byte("/ws/x"), Header: []HeaderField{{[]byte("Host"), []byte("ws.example")}}}
+	for status, absent := range map[int]bool{401: true, 302: true, 303: true, 307: true, 204: true, 403: false, 500: false} {
+		a.will(says(status, ""))
+		if _, err := v.Verify(t.Context(), Credential{From: "request", Request: bare}); errors.Is(err, ErrAbsent) != absent {
+			t.Errorf("%d: %v", status, err)
+		}
+		if _, err := v.Verify(t.Context(), Credential{From: "query", Value: []byte("x"), Request: bare}); errors.Is(err, ErrAbsent) != (status == 204) {
+			t.Errorf("%d about a credential: %v", status, err)
+		}
+		if _, err := v.Verify(t.Context(), Credential{From: "request", Request: browser()}); errors.Is(err, ErrAbsent) != (status == 204) {
+			t.Errorf("%d about a cookie: %v", status, err)
 		}
 	}
 }
@@ -382,7 +401,7 @@ func TestCallbackAuthorizer(t *testing.T) {
 		switch {
 		case kind == nil && (err != nil || rule != "may"), kind != nil && (!ok || !errors.Is(e.Kind, kind) || e.By != "may" || rule != ""):
 			t.Errorf("%d: %q, %v; want %v", status, rule, err, kind)
-		case kind == ErrUnavailable && e.Reason != ReasonAuthorizerUnavailable:
+		case errors.Is(kind, ErrUnavailable) && e.Reason != ReasonAuthorizerUnavailable:
 			t.Errorf("%d: reason %s", status, e.Reason)
 		}
 	}

@@ -120,7 +120,7 @@ func TestCallbackTimeout(t *testing.T) {
 		v.count(t, "timeout", 1)
 
 		v.will(func(w http.ResponseWriter, r *http.Request) { // it begins to answer, and then hangs
-			w.WriteHeader(200)
+			w.WriteHeader(http.StatusOK)
 			w.(http.Flusher).Flush()
 			<-r.Context().Done()
 		})

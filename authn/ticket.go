@@ -19,8 +19,10 @@ import (
 )
 
 const (
-	// DefaultTicketTTL is how long a ticket is good where nobody asks for another time, and MaxTicketTTL the longest.
-	DefaultTicketTTL, MaxTicketTTL = 30 * time.Second, 5 * time.Minute
+	// DefaultTicketTTL is how long a ticket is good where nobody asks for another time.
+	DefaultTicketTTL = 30 * time.Second
+	// MaxTicketTTL is the longest time.
+	MaxTicketTTL = 5 * time.Minute
 	// minTicketTTL keeps a ticket from being over before it arrives.
 	minTicketTTL = time.Second
 	// ticketSkew is how far ahead the clock of the node that issued may be.

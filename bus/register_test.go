@@ -99,30 +99,35 @@ func TestRegisterOneWinner(t *testing.T) {
 		"local": {local, local}, "NATS": {dialRegister(t, url), dialRegister(t, url)},
 	} {
 		t.Run(name, func(t *testing.T) {
-			p := place(t, nodes[0])
-			for range 20 {
-				var winners atomic.Int32
-				var racers sync.WaitGroup
-				id, begin := rand.Text(), make(chan struct{})
-				for i := range 50 {
-					racers.Go(func() {
-						<-begin
-						first, err := nodes[i%2].Spend(t.Context(), p, id)
-						if err != nil {
-							t.Error(err)
-						}
-						if first {
-							winners.Add(1)
-						}
-					})
-				}
-				close(begin)
-				racers.Wait()
-				if n := winners.Load(); n != 1 {
-					t.Fatalf("%d of 50 were the first", n)
-				}
-			}
+			oneWinner(t, place(t, nodes[0]), nodes[:]...)
 		})
+	}
+}
+
+// oneWinner lets fifty spend the same id, again and again.
+func oneWinner(t *testing.T, p string, nodes ...register) {
+	t.Helper()
+	for range 20 {
+		var winners atomic.Int32
+		var racers sync.WaitGroup
+		id, begin := rand.Text(), make(chan struct{})
+		for i := range 50 {
+			racers.Go(func() {
+				<-begin
+				first, err := nodes[i%len(nodes)].Spend(t.Context(), p, id)
+				if err != nil {
+					t.Error(err)
+				}
+				if first {
+					winners.Add(1)
+				}
+			})
+		}
+		close(begin)
+		racers.Wait()
+		if n := winners.Load(); n != 1 {
+			t.Fatalf("%d of 50 were the first", n)
+		}
 	}
 }
 

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"net/http"
 	"strings"
 	"sync"
@@ -128,8 +129,8 @@ func raceWith(t *testing.T, ticket string, nodes ...*serving) (winners int32, _ 
 }
 
 func isRefused(err error, status int) bool {
-	r, ok := err.(refused)
-	return ok && int(r) == status
+	var r refused
+	return errors.As(err, &r) && int(r) == status
 }
 
 // TestTicketsAlone: a node that is alone needs neither a secret nor JetStream.
