@@ -44,7 +44,7 @@ type JWTConfig struct {
 	Audience string // "" refuses a token that has aud: it is meant for somebody else
 
 	SubjectClaim string         // the user's primary key: a string or an integer; "" is "user_id"
-	NameClaim    string         // the user name, optional in a token; "" is "username"
+	NameClaim    string         // the user name, optional in a token and not read with Users; "" is "username"
 	GroupsClaim  string         // grants, a list of strings, optional in a token; "" is "groups"
 	Require      map[string]any // claims that must have this value: a string, a bool or an integer; AnyValue is any but null
 	Keep         []string       // claims that go into Identity.Claims, for Handlers; each costs memory per connection
@@ -361,8 +361,10 @@ func (v *JWT) texts(id *session.Identity, s *scratch) error {
 	if subject == 0 {
 		return &claimError{v.subject, "is missing or empty, and says who the user is"}
 	}
-	if b, err = s.claims.appendText(b, v.nameClaim); err != nil {
-		return err
+	if v.users == nil { // else the name is the row's, whatever the token has there
+		if b, err = s.claims.appendText(b, v.nameClaim); err != nil {
+			return err
+		}
 	}
 	name := len(b)
 	if b, err = s.claims.appendText(b, "jti"); err != nil {

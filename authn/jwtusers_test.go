@@ -130,7 +130,7 @@ func TestJWTUsers(t *testing.T) {
 		},
 		{
 			name: "without names", finder: finder{user: User{ID: "7", Active: true}, found: true}, asked: "1",
-			payload: `{"exp":3976214400,"user_id":1,"username":"lies"}`,
+			payload: `{"exp":3976214400,"user_id":1,"username":["nobody","reads","it"]}`,
 			want:    &session.Identity{Subject: "7", Source: "jwt", Expires: time.Unix(3976214400, 0).UTC()},
 		},
 		{

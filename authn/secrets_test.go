@@ -37,6 +37,10 @@ func TestNoErrorHoldsACredential(t *testing.T) {
 		newTestJWT(t, func(c *JWTConfig) { c.Audience, c.Issuer = "us", "we" }),
 		newTestJWT(t, func(c *JWTConfig) { c.Require = map[string]any{"x": 1} }),
 		must(NewJWT(JWTConfig{Algorithms: []string{"ES256"}, PublicKey: publicPEM("p256")})),
+		newTestJWT(t, func(c *JWTConfig) { c.SubjectClaim, c.Users = "username", newFinder(t, UsersConfig{Field: "username"}) }),
+		newFetchingJWT(t, jwkSet(jwkOf(t, "ed", nil), jwkOf(t, "rsa", nil)), nil),
+		newFetchingJWT(t, "", func(c *JWTConfig) { c.JWKSURL = "https://user:s3cr3t-pw@issuer.test/keys?key=s3cr3t-pw" }),
+		must(NewIssuers(IssuersConfig{Of: []*JWT{newTestJWT(t, issuer)}})),
 		newDRFToken(t, DRFTokenConfig{DSN: sqliteDSN}),
 		closed,
 		newDRFToken(t, DRFTokenConfig{DSN: "postgres://u:s3cr3t-pw@127.0.0.1:1/d?sslmode=disable", Timeout: time.Second}),
@@ -79,7 +83,7 @@ func TestNoErrorHoldsACredential(t *testing.T) {
 	}
 	for _, r := range []Reason{
 		ReasonNoCredential, ReasonMalformed, ReasonUnknownToken, ReasonInactiveUser, ReasonExpired, ReasonNotYetValid, ReasonBadSignature,
-		ReasonBadAlgorithm, ReasonBadClaims, ReasonVerifierUnavailable,
+		ReasonBadAlgorithm, ReasonBadClaims, ReasonUnknownUser, ReasonVerifierUnavailable,
 	} {
 		if seen[r] == 0 {
 			t.Errorf("no error had the reason %s", r)
