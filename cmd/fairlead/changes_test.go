@@ -1,0 +1,97 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"slices"
+	"strconv"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/fairlead-ws/fairlead/authn"
+	"github.com/fairlead-ws/fairlead/session"
+)
+
+// Many changes are one look through the connections, which finds those that they are about.
+func TestChanges(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		query, err := authn.NewQuery("token")
+		if err != nil {
+			t.Fatal(err)
+		}
+		chain, err := authn.NewChain(authn.Source{Extractor: query, Verifier: anyToken{}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		type connection struct {
+			id   *session.Identity
+			kept *authn.Kept
+		}
+		connections := []connection{{id: session.Anonymous()}, {id: &session.Identity{Subject: "9", Source: "ticket"}}}
+		for _, token := range []string{"1", "2", "3"} {
+			r := &authn.Request{RawQuery: []byte("token=" + token)}
+			f, err := chain.Find(t.Context(), r)
+			if err != nil {
+				t.Fatal(err)
+			}
+			connections = append(connections, connection{f.Identity, chain.Keep(f, r)})
+		}
+		looks := 0
+		var found []string
+		c := newChanges(func(match func(*session.Identity, *authn.Kept) bool) int {
+			looks++
+			for _, conn := range connections {
+				if match(conn.id, conn.kept) {
+					found = append(found, conn.id.Subject)
+				}
+			}
+			return 0
+		})
+		digest := func(kind authn.ChangeKind, token string) authn.Change {
+			return authn.Change{Kind: kind, Digest: authn.CredentialDigest([]byte(token))}
+		}
+		want := func(n int, subjects ...string) {
+			t.Helper()
+			c.mu.Lock()
+			defer c.mu.Unlock()
+			if looks != n || !slices.Equal(found, subjects) {
+				t.Errorf("%d looks found %q, want %d and %q", looks, found, n, subjects)
+			}
+			looks, found = 0, nil
+		}
+		for _, change := range []authn.Change{
+			digest(authn.ChangeToken, "1"), digest(authn.ChangeSession, "3"), digest(authn.ChangeToken, "nobody's"),
+			{Kind: authn.ChangeUser, User: "9"}, {Kind: authn.ChangeUser, User: "9"}, {Kind: authn.ChangeUser, User: "nobody"},
+		} {
+			c.note(change)
+		}
+		time.Sleep(changesWait - 1)
+		want(0)
+		time.Sleep(1)
+		synctest.Wait()
+		want(1, "9", "1", "3")
+
+		c.note(authn.Change{Kind: authn.ChangeAll})
+		c.note(authn.Change{Kind: authn.ChangeUser}) // of nobody: anonymous clients have no user
+		time.Sleep(time.Second)
+		synctest.Wait()
+		want(1)
+
+		for i := range 2*maxChanges + 1 { // so many do not wait
+			c.note(digest(authn.ChangeSession, "s"+strconv.Itoa(i)))
+		}
+		want(2)
+		c.note(authn.Change{Kind: authn.ChangeUser, User: "2"})
+		time.Sleep(time.Second)
+		synctest.Wait()
+		want(1, "2")
+	})
+}
+
+// anyToken takes a token for the user's number.
+type anyToken struct{}
+
+func (anyToken) Verify(_ context.Context, c authn.Credential) (*session.Identity, error) {
+	return &session.Identity{Subject: string(bytes.Clone(c.Value)), Source: "any"}, nil
+}
