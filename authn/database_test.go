@@ -105,8 +105,8 @@ func writeDatabase(t *testing.T, path, statements string) {
 	}
 }
 
-// TestPostgresDown needs no PostgreSQL: nobody listens, or somebody who never answers.
-func TestPostgresDown(t *testing.T) {
+// TestServerDown needs no server: nobody listens, or somebody who never answers.
+func TestServerDown(t *testing.T) {
 	refusing := must(net.Listen("tcp", "127.0.0.1:0"))
 	address := refusing.Addr().String()
 	refusing.Close()
@@ -132,6 +132,8 @@ func TestPostgresDown(t *testing.T) {
 	for name, dsn := range map[string]string{
 		"nobody listens": "postgres://fairlead:s3cr3t-pw@" + address + "/x?sslmode=disable",
 		"no answer":      "postgres://fairlead:s3cr3t-pw@" + silent.Addr().String() + "/x?sslmode=disable",
+		"no MySQL":       "mysql://fairlead:s3cr3t-pw@" + address + "/x",
+		"a silent MySQL": "mysql://fairlead:s3cr3t-pw@" + silent.Addr().String() + "/x",
 	} {
 		t.Run(name, func(t *testing.T) {
 			v := newDRFToken(t, DRFTokenConfig{DSN: dsn, Timeout: 200 * time.Millisecond})
@@ -142,6 +144,11 @@ func TestPostgresDown(t *testing.T) {
 					t.Fatalf("got %+v", id)
 				}
 				wantRefusal(t, err, ErrUnavailable, ReasonVerifierUnavailable, aliceKey, "s3cr3t-pw")
+			}
+			if err := v.Check(t.Context()); err == nil {
+				t.Error("Check finds nothing wrong")
+			} else {
+				wantNoSecret(t, err, "s3cr3t-pw")
 			}
 			if d := time.Since(start); d > 5*time.Second {
 				t.Errorf("it took %v", d)

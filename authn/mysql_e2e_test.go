@@ -7,7 +7,6 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"net"
 	"net/url"
 	"os"
 	"strings"
@@ -263,20 +262,6 @@ func TestMySQLSlow(t *testing.T) {
 		t.Errorf("the question under way was dropped: %v", err)
 	}
 	eventually(t, v, "after the lock")
-}
-
-// TestMySQLDown: nobody listens.
-func TestMySQLDown(t *testing.T) {
-	l := must(net.Listen("tcp", "127.0.0.1:0"))
-	address := l.Addr().String()
-	l.Close()
-	v := newDRFToken(t, DRFTokenConfig{DSN: "mysql://fairlead:s3cr3t-pw@" + address + "/x", Timeout: time.Second})
-	_, err := verify(t, v, aliceKey)
-	wantRefusal(t, err, ErrUnavailable, ReasonVerifierUnavailable, aliceKey, "s3cr3t-pw")
-	if err := v.Check(t.Context()); err == nil {
-		t.Error("Check finds nothing wrong")
-	}
-	wantNoSecret(t, v.Check(t.Context()), "s3cr3t-pw")
 }
 
 func BenchmarkDRFTokenMySQL(b *testing.B) {

@@ -36,7 +36,7 @@ func BenchmarkDRFTokenPostgresTogether(b *testing.B) {
 	b.StopTimer()
 	var queries float64
 	for _, f := range must(r.Gather()) {
-		if f.GetName() == "fairlead_database_queries_total" {
+		if f.GetName() == "fairlead_auth_queries_total" {
 			for _, m := range f.GetMetric() {
 				queries += m.GetCounter().GetValue()
 			}

@@ -110,7 +110,22 @@ func (l *Lookup[R]) Get(ctx context.Context, key string) (row R, found bool, err
 // alone asks for one key on its caller's behalf.
 func (l *Lookup[R]) alone(ctx context.Context, key string) (row R, found bool, err error) {
 	var call lookupCall[R]
-	l.ask(ctx, map[string]*lookupCall[R]{key: &call}, []string{key})
+	err = l.one.each(ctx, 1, []any{l.arg(key)}, func(scan func(dest ...any) error) error {
+		got, row, err := l.scan(scan)
+		if err == nil && got == key {
+			call.row = row
+			call.rows++
+		}
+		return err
+	})
+	switch {
+	case errors.Is(err, ErrValue):
+		return row, false, nil
+	case err != nil && !l.public:
+		return row, false, Scrub(err, key)
+	case err != nil:
+		return row, false, err
+	}
 	return call.answer()
 }
 

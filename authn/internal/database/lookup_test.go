@@ -103,8 +103,8 @@ func TestLookupAloneDoesNotWait(t *testing.T) {
 // rate, and nobody waits for long.
 func TestLookupStorm(t *testing.T) {
 	const clients, most = 15_000, 1_500
-	for _, rate := range []int{1_000, 1_500, 3_000, 8_000, 30_000, 1_000_000} {
-		for _, latency := range []time.Duration{100 * time.Microsecond, 400 * time.Microsecond, 3 * time.Millisecond, 30 * time.Millisecond} {
+	for _, rate := range []int{1_000, 3_000, 30_000, 1_000_000} {
+		for _, latency := range []time.Duration{100 * time.Microsecond, 3 * time.Millisecond, 30 * time.Millisecond} {
 			t.Run(fmt.Sprint(rate, " a second, ", latency), func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					s := &fakeServer{latency: latency}
