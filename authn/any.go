@@ -2,6 +2,7 @@ package authn
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -121,6 +122,7 @@ func merge(a, b *Request) *Request {
 	m.HasOrigin = a.HasOrigin || b.HasOrigin
 	m.HasAuthorization = a.HasAuthorization || b.HasAuthorization
 	m.TLS = a.TLS || b.TLS
+	m.Route = cmp.Or(a.Route, b.Route)
 	if !m.Remote.IsValid() {
 		m.Remote = b.Remote
 	}

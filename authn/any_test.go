@@ -95,13 +95,13 @@ func TestAnyRetains(t *testing.T) {
 	field := func(name, value string) HeaderField { return HeaderField{[]byte(name), []byte(value)} }
 	one := &Request{Path: []byte("/p"), RawQuery: []byte("q"), Header: []HeaderField{field("Cookie", "c"), field("A", "1"), field("A", "2")}, TLS: true}
 	two := &Request{
-		Host: []byte("h"), Origin: []byte("o"), HasOrigin: true, Authorization: []byte("a"), HasAuthorization: true, Cookie: []byte("c"),
+		Host: []byte("h"), Origin: []byte("o"), HasOrigin: true, Authorization: []byte("a"), HasAuthorization: true, Cookie: []byte("c"), Route: "/{p}",
 		Header: []HeaderField{field("a", "1"), field("a", "2"), field("B", "3")}, Protocols: [][]byte{[]byte("p")},
 	}
 	all := must(NewAny("", yes, asks{yes, one, true}, asks{yes, nil, true}, asks{yes, two, true}))
 	r, again := all.Retain(&Request{})
 	if !again || string(r.Path) != "/p" || string(r.RawQuery) != "q" || string(r.Host) != "h" || string(r.Origin) != "o" || !r.HasOrigin ||
-		string(r.Authorization) != "a" || !r.HasAuthorization || string(r.Cookie) != "c" || !r.TLS || len(r.Protocols) != 1 {
+		string(r.Authorization) != "a" || !r.HasAuthorization || string(r.Cookie) != "c" || !r.TLS || r.Route != "/{p}" || len(r.Protocols) != 1 {
 		t.Errorf("got %+v, %v", r, again)
 	}
 	names := ""

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"reflect"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -356,9 +357,12 @@ func TestCredentialKey(t *testing.T) {
 		"authorization": {Authorization: x}, "has authorization": {HasAuthorization: true}, "cookie": {Cookie: x}, "tls": {TLS: true},
 		"protocols": {Protocols: [][]byte{x}}, "protocols twice": {Protocols: [][]byte{x, x}},
 		"header name": {Header: []HeaderField{{Name: x}}}, "header value": {Header: []HeaderField{{Value: x}}},
-		"address": {Remote: netip.MustParseAddrPort("192.0.2.1:1")},
+		"route": {Route: "x"}, "address": {Remote: netip.MustParseAddrPort("192.0.2.1:1")},
 	} {
 		note(what, c, r)
+	}
+	if n := reflect.TypeFor[Request]().NumField(); n != len(seen)-5 { // without a request, empty, from another place; protocols and header twice
+		t.Errorf("a request has %d fields: is one missing here?", n)
 	}
 	a, b := &Request{Remote: netip.MustParseAddrPort("192.0.2.1:1")}, &Request{Remote: netip.MustParseAddrPort("192.0.2.1:2")}
 	if credentialKey(c, a) != credentialKey(c, b) {

@@ -137,6 +137,14 @@ func (a *DecisionCache) Retain(r *Request) (kept *Request, again bool) {
 	return a.retain.Retain(r)
 }
 
+// SubprotocolPrefixes returns those of the other authorizer, behind which a subprotocol is a signed value.
+func (a *DecisionCache) SubprotocolPrefixes() [][]byte {
+	if v, ok := a.inner.(interface{ SubprotocolPrefixes() [][]byte }); ok {
+		return v.SubprotocolPrefixes()
+	}
+	return nil
+}
+
 // Check asks the other authorizer what keeps it from answering. It blocks as Authorize does. One that cannot be asked is
 // well.
 func (a *DecisionCache) Check(ctx context.Context) error { return check(ctx, a.inner) }

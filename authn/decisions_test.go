@@ -192,6 +192,11 @@ fairlead_decision_cache_total{authorizer="a",result="shared"} 1
 	})
 }
 
+// offering is an authorizer with a subprotocol.
+type offering struct{ Authorizer }
+
+func (offering) SubprotocolPrefixes() [][]byte { return [][]byte{[]byte("grant.")} }
+
 // TestDecisionCacheShowsThrough: what else the authorizer can do is still there.
 func TestDecisionCacheShowsThrough(t *testing.T) {
 	tenant := &Request{Header: []HeaderField{{[]byte("X-Tenant"), []byte("acme")}}}
@@ -229,6 +234,12 @@ func TestDecisionCacheShowsThrough(t *testing.T) {
 	}
 	if r, again := newDecisionCache(t, a).Retain(&Request{}); r != nil || !again {
 		t.Errorf("without anything behind: %v, %v", r, again)
+	}
+	if p := newDecisionCache(t, must(NewAny("", offering{a}))).SubprotocolPrefixes(); len(p) != 1 || string(p[0]) != "grant." {
+		t.Errorf("the prefixes are %s", p)
+	}
+	if p := newDecisionCache(t, a).SubprotocolPrefixes(); p != nil {
+		t.Errorf("the prefixes are %s", p)
 	}
 	sql := must(NewSQL(SQLConfig{DSN: sqliteDSN, Query: "SELECT 1"}))
 	closed := must(NewDecisionCache(DecisionCacheConfig{Authorizer: sql, TTL: time.Minute}))

@@ -177,10 +177,10 @@ func (l *Listener) tell(listening bool) {
 	l.heard = listening
 	if listening {
 		l.quiet = false
-		l.listening.Set(1)
+		l.listening.Inc() // when a configuration is read again, two may share the gauge for a moment
 		l.c.Logger.Info("PostgreSQL tells of changes", "verifier", l.c.Name)
 	} else {
-		l.listening.Set(0)
+		l.listening.Dec()
 	}
 	l.c.OnListening(listening)
 }

@@ -33,6 +33,8 @@ type assembly struct {
 	verifiers   map[string]authn.Verifier
 	authorizers map[string]authn.Authorizer
 	closers     []io.Closer
+
+	news
 }
 
 // Close releases what the verifiers and authorizers hold.
@@ -73,7 +75,9 @@ func assemble(ctx context.Context, l *config.Loaded, r prometheus.Registerer, lo
 		a.problem("api.keys_file", err)
 	}
 	a.addVerifiers(ctx)
+	a.keepAnswers()
 	a.addAuthorizers()
+	a.addListeners()
 	for i := range l.Routes {
 		a.addRoute(i)
 	}
@@ -85,6 +89,10 @@ func assemble(ctx context.Context, l *config.Loaded, r prometheus.Registerer, lo
 	}
 	return a.assembly, nil
 }
+
+func verifierKey(i int) string { return fmt.Sprintf("verifier[%d]", i) }
+
+func authorizerKey(i int) string { return fmt.Sprintf("authorizer[%d]", i) }
 
 // problem notes err as a mistake in the key. The name of the package and of the entry, which stand before the constructors'
 // errors, are cut off: the key says both.

@@ -228,6 +228,15 @@ func (d *doctor) databases(ctx context.Context) {
 	for _, name := range sortedNames(d.parts.authorizers) {
 		ask("authorizer "+name, d.parts.authorizers[name])
 	}
+	for _, l := range d.parts.listeners {
+		ctx, cancel := context.WithTimeout(ctx, d.timeout)
+		if err := l.Check(ctx); err != nil {
+			d.note("listen", fails, err.Error(), "until it tells of changes, what is kept is no older than "+unheardAge.String())
+		} else {
+			d.note("listen", fine, "PostgreSQL tells of changes", "")
+		}
+		cancel()
+	}
 }
 
 // quiet logs nothing: doctor says what it finds.

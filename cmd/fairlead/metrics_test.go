@@ -22,10 +22,14 @@ var update = flag.Bool("update", false, "write testdata/metrics.golden")
 func TestMetrics(t *testing.T) {
 	cert := newCertificate(t, time.Now().Add(time.Hour))
 	base := devConfig() // and what has metrics of its own besides
-	base.Verifiers = append(base.Verifiers, config.Verifier{Name: "drf", Kind: config.KindDRFToken, DSN: "sqlite:testdata/django.sqlite3"})
 	base.Verifiers = append(base.Verifiers, config.Verifier{Name: "ticket", Kind: config.KindTicket},
 		config.Verifier{Name: "app", Kind: config.KindCallback, URL: "http://127.0.0.1:1/", Timeout: time.Second})
 	base.Verifiers = append(base.Verifiers, config.Verifier{Name: "oidc", Kind: config.KindJWT, Algorithms: []string{"RS256"}, JWKSURL: "https://127.0.0.1:1/"})
+	base.Verifiers = append(base.Verifiers,
+		config.Verifier{Name: "drf", Kind: config.KindDRFToken, DSN: "sqlite:testdata/django.sqlite3", CacheTTL: time.Second},
+		config.Verifier{Name: "pg", Kind: config.KindDRFToken, DSN: "postgres://127.0.0.1:1/d", Listen: true, UserTable: "u", UserPK: "id", UserActive: "a", TokenTable: "t", TokenKey: "k", TokenUser: "u"})
+	base.Authorizers = append(base.Authorizers,
+		config.Authorizer{Name: "member", Kind: config.KindSQL, DSN: "sqlite:testdata/django.sqlite3", Query: "SELECT 1", CacheTTL: time.Second})
 	l, err := config.Load(config.Source{Base: base, Getenv: getenv([]string{
 		"FAIRLEAD_TLS_CERT=" + cert.cert, "FAIRLEAD_TLS_KEY=" + cert.key,
 		"FAIRLEAD_LISTEN_PUBLIC=127.0.0.1:0", "FAIRLEAD_LISTEN_INTERNAL=127.0.0.1:0", "FAIRLEAD_NATS_LISTEN=127.0.0.1:0",

@@ -117,7 +117,11 @@ func newNode(ctx context.Context, l *config.Loaded, logger *slog.Logger) (_ *nod
 	if err = n.startJournal(ctx); err != nil {
 		return nil, err
 	}
-	return n, n.startRoutes()
+	if err = n.startRoutes(); err != nil {
+		return nil, err
+	}
+	n.parts.listen(nil)
+	return n, nil
 }
 
 // listen takes both addresses, so that one that is taken is found before anything else happens.

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"fmt"
 
 	"github.com/fairlead-ws/fairlead/authn"
 	"github.com/fairlead-ws/fairlead/cmd/fairlead/internal/config"
@@ -18,7 +17,7 @@ var (
 // addVerifiers makes the verifiers of the configuration, those that others choose from first.
 func (a *assembler) addVerifiers(ctx context.Context) {
 	for i := range a.l.Verifiers {
-		c, key := &a.l.Verifiers[i], fmt.Sprintf("verifier[%d]", i)
+		c, key := &a.l.Verifiers[i], verifierKey(i)
 		switch c.Kind {
 		case config.KindDRFToken:
 			a.addDRFToken(ctx, key, c)
@@ -34,7 +33,7 @@ func (a *assembler) addVerifiers(ctx context.Context) {
 	}
 	for i := range a.l.Verifiers {
 		if c := &a.l.Verifiers[i]; c.Kind == config.KindIssuers {
-			a.addIssuers(fmt.Sprintf("verifier[%d]", i), c)
+			a.addIssuers(verifierKey(i), c)
 		}
 	}
 }

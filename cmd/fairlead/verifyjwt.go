@@ -26,7 +26,7 @@ func (a *assembler) addJWT(ctx context.Context, key string, c *config.Verifier) 
 			a.problem(key+".users", err)
 			return
 		}
-		a.closers = append(a.closers, users)
+		a.keep(users)
 		jc.Users = users
 	}
 	v, err := authn.NewJWT(jc)

@@ -1,0 +1,179 @@
+package main
+
+import (
+	"database/sql"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/fairlead-ws/fairlead/authn"
+	"github.com/fairlead-ws/fairlead/cmd/fairlead/internal/config"
+)
+
+// cachedSite is a site whose answers are kept for so long.
+func cachedSite(ttl string) (file, text string) {
+	return "django.sqlite3", fmt.Sprintf(`
+[listen]
+public   = "127.0.0.1:0"
+internal = "127.0.0.1:0"
+[drain]
+window = "10ms"
+[[verifier]]
+name = "drf"
+kind = "drf_token"
+dsn  = "sqlite:django.sqlite3"
+cache_ttl = %[1]q
+negative_ttl = %[1]q
+[[authorizer]]
+name   = "member"
+kind   = "sql"
+dsn    = "sqlite:django.sqlite3"
+query  = "SELECT 1 FROM gate_grant WHERE user_id = :user AND app_id = :number"
+params = { user = "int", number = "int" }
+cache_ttl    = %[1]q
+negative_ttl = %[1]q
+[[authorizer]]
+name = "claims"
+kind = "grants"
+[[authorizer]]
+name = "either"
+kind = "any"
+of   = ["claims", "member"]
+[[route]]
+path = "/ws/{number}"
+join = ["app_{number}"]
+authorize  = "either"
+credential = [{ from = "query", name = "token", verifier = "drf" }]
+`, ttl)
+}
+
+// TestAnswersAreKept: what the database says counts from when it is asked.
+func TestAnswersAreKept(t *testing.T) {
+	for ttl, later := range map[string]int{"1h": 101, "0s": 401} {
+		t.Run(ttl, func(t *testing.T) {
+			t.Chdir(t.TempDir())
+			name, text := cachedSite(ttl)
+			db := copyFixture(t, name)
+			if err := os.WriteFile("fairlead.toml", []byte(text), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			s := startServe(t, nil, "--config", "fairlead.toml")
+			knock := func(user string, want int) {
+				t.Helper()
+				c, err := tryDial(t, "ws://"+s.public+"/ws/1234?token="+keys[user], nil)
+				if got := status(err); got != want {
+					t.Errorf("%s: got %d, want %d", user, got, want)
+				}
+				if err == nil {
+					c.conn.Close()
+				}
+			}
+			knock("alice", 101)
+			knock("carol", 403)
+			knock("unknown", 401)
+			execute(t, db, "DELETE FROM authtoken_token")
+			execute(t, db, "DELETE FROM gate_grant")
+			knock("alice", later)
+			knock("carol", map[int]int{101: 403, 401: 401}[later])
+			knock("unknown", 401)
+			_, metrics, err := s.get("/metrics")
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, line := range []string{
+				`fairlead_auth_cache_total{result="hit",verifier="drf"} 2`,
+				`fairlead_auth_cache_total{result="negative_hit",verifier="drf"} 1`,
+				`fairlead_auth_cache_total{result="miss",verifier="drf"} 3`,
+				`fairlead_auth_cache_entries{answer="good",verifier="drf"} 2`,
+				`fairlead_decision_cache_total{authorizer="member",result="hit"} 1`,
+				`fairlead_decision_cache_total{authorizer="member",result="negative_hit"} 1`,
+			} {
+				if kept := strings.Contains(metrics, line+"\n"); kept != (ttl != "0s") {
+					t.Errorf("%s: %v", line, kept)
+				}
+			}
+		})
+	}
+}
+
+// copyFixture copies the fixture's database into the folder, and returns it open for writing.
+func copyFixture(t *testing.T, name string) *sql.DB {
+	t.Helper()
+	b, err := os.ReadFile(fixtureDatabase)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(name, b, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	db, err := sql.Open("sqlite", name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { db.Close() })
+	return db
+}
+
+// fixtureDatabase is the fixture's database, from wherever a test has gone.
+var fixtureDatabase, _ = filepath.Abs("testdata/django.sqlite3")
+
+func execute(t *testing.T, db *sql.DB, statement string) {
+	t.Helper()
+	if _, err := db.ExecContext(t.Context(), statement); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// forgetful is a cache that notes what it is told.
+type forgetful struct {
+	changes []authn.Change
+	caps    []time.Duration
+}
+
+func (f *forgetful) Apply(c authn.Change) { f.changes = append(f.changes, c) }
+
+func (f *forgetful) SetCap(d time.Duration) { f.caps = append(f.caps, d) }
+
+// TestNews: all caches hear of everything, and keep nothing for long while one database does not tell.
+func TestNews(t *testing.T) {
+	var a, b forgetful
+	var told []authn.Change
+	n := news{caches: []cache{&a, &b}, listeners: make([]*authn.Listener, 2), onChange: func(c authn.Change) { told = append(told, c) }}
+	n.limit()
+	n.hears(true)
+	n.hears(true)
+	n.hears(false)
+	n.change(authn.Change{Kind: authn.ChangeUser, User: "1"})
+	for _, f := range []*forgetful{&a, &b} {
+		if !slices.Equal(f.caps, []time.Duration{unheardAge, unheardAge, 0, unheardAge}) || len(f.changes) != 1 || f.changes[0].User != "1" {
+			t.Errorf("got %+v", f)
+		}
+	}
+	if len(told) != 1 {
+		t.Errorf("told %+v", told)
+	}
+}
+
+// TestTriggersOf: each database is watched for what its verifiers look at.
+func TestTriggersOf(t *testing.T) {
+	c := &config.Config{Verifiers: []config.Verifier{
+		{Kind: config.KindDRFToken, DSN: "postgres://a", TokenTable: "tokens", TokenKey: "k", TokenUser: "u", UserTable: "users", UserPK: "id", UserActive: "on", UserPassword: "password"},
+		{Kind: config.KindDjangoSession, DSN: "postgres://a", Engine: "db", SessionTable: "sessions", UserTable: "users", UserPK: "id", UserActive: "on", UserPassword: "hash"},
+		{Kind: config.KindDjangoSession, DSN: "postgres://a", Engine: "file", SessionTable: "none", UserTable: "users", UserPK: "id", UserActive: "on", UserPassword: "hash"},
+		{Kind: config.KindJWT, Users: "postgres://a", UserTable: "people", UserPK: "id", UserActive: "on", UserPassword: "password"},
+		{Kind: config.KindJWT, DSN: "postgres://a", UserTable: "others", UserPK: "id", UserActive: "on"},
+		{Kind: config.KindDRFToken, DSN: "postgres://b", TokenTable: "elsewhere", TokenKey: "k", TokenUser: "u", UserTable: "users", UserPK: "id", UserActive: "on"},
+	}}
+	tables, err := triggersOf(c, "postgres://a").Tables()
+	if err != nil || !slices.Equal(tables, []string{`"users"`, `"people"`, `"tokens"`, `"sessions"`}) {
+		t.Errorf("got %s, %v", tables, err)
+	}
+	text, err := triggersOf(c, "postgres://a").SQL()
+	if err != nil || strings.Contains(text, `"password"`) || !strings.Contains(text, `OLD."hash"`) {
+		t.Errorf("got %s, %v", text, err)
+	}
+}
