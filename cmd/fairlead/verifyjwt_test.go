@@ -141,6 +141,15 @@ func TestJWTKinds(t *testing.T) {
 		t.Errorf("fairlead_jwks_keys has %d children, %v", n, err)
 	}
 
+	// A configuration that is read again is assembled while the one before is in force.
+	again, err := assemble(t.Context(), l, r, quiet(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := again.Close(); err != nil {
+		t.Error(err)
+	}
+
 	// The token command looks users up, too.
 	check := fairlead(t, o.issue(t, file, "looked_up", "alice"), nil, "token", "check", "--config", file, "--verifier", "looked_up")
 	if check.code != 0 || !strings.Contains(check.stdout, `subject   "1"`) {
@@ -153,6 +162,39 @@ func TestJWTKinds(t *testing.T) {
 	check = fairlead(t, "", nil, "token", "issue", "--config", file, "--verifier", "found", "--subject", "1")
 	if check.code == 0 || !strings.Contains(check.stderr, "--key-file FILE, and its id with --kid ID") {
 		t.Errorf("got %+v", check)
+	}
+}
+
+// TestServeJWKS: a node whose issuer is down starts, and tells clients to come again; they get in once the keys have come, and
+// stay welcome when the issuer is away again.
+func TestServeJWKS(t *testing.T) {
+	o := newOIDC(t)
+	o.down.Store(true)
+	text := o.jwtKinds() + "greet = true\n[drain]\nwindow = \"50ms\"\n"
+	file := writeFile(t, "fairlead.toml", text)
+	s := startServe(t, nil, "--config", file)
+	url := "ws://" + s.public + "/ws/app_1?token="
+	token := o.issue(t, file, "looked_up", "alice")
+	if _, err := tryDial(t, url+token, nil); !errors.Is(err, refused(http.StatusServiceUnavailable)) {
+		t.Fatalf("got %v, want 503", err)
+	}
+	o.down.Store(false)
+	eventually(t, func() error {
+		c, err := tryDial(t, url+token, nil)
+		if err == nil {
+			_, err = c.read()
+		}
+		return err
+	})
+	o.down.Store(true)
+	greeted(t, url+token)
+	for _, secret := range []string{token, strings.Split(token, ".")[1], "S3CRET"} {
+		if strings.Contains(s.stderr.String(), secret) {
+			t.Errorf("the log has %s", secret)
+		}
+	}
+	if !strings.Contains(s.stderr.String(), "could not be fetched") || !strings.Contains(s.stderr.String(), "the keys of tokens were fetched") {
+		t.Error("the log does not say what became of the keys")
 	}
 }
 

@@ -166,8 +166,13 @@ func TestCheckEnds(t *testing.T) {
 
 func TestNewRefuses(t *testing.T) {
 	for _, c := range []Config{
-		{}, {URL: "keys"}, {URL: "ftp://host/keys"}, {URL: "https://"}, {URL: "https://user:S3CRET@host:port/"},
-		{Issuer: "accounts.example.com"}, {Issuer: "mailto:S3CRET"},
+		{},
+		{URL: "keys"},
+		{URL: "ftp://host/keys"},
+		{URL: "https://"},
+		{URL: "https://user:S3CRET@host:port/"},
+		{Issuer: "accounts.example.com"},
+		{Issuer: "mailto:S3CRET"},
 	} {
 		s, err := New(c)
 		if err == nil {
@@ -186,9 +191,15 @@ func TestPlain(t *testing.T) {
 		url, issuer string
 		want        bool
 	}{
-		{"https://host/keys", "", false}, {"http://host/keys", "", true}, {"http://10.0.0.1:80/keys", "", true},
-		{"http://127.0.0.1:8080/keys", "", false}, {"http://[::1]/keys", "", false}, {"http://localhost/keys", "", false},
-		{"", "http://host", true}, {"", "https://host", false}, {"https://host", "http://host", false},
+		{"https://host/keys", "", false},
+		{"http://host/keys", "", true},
+		{"http://10.0.0.1:80/keys", "", true},
+		{"http://127.0.0.1:8080/keys", "", false},
+		{"http://[::1]/keys", "", false},
+		{"http://localhost/keys", "", false},
+		{"", "http://host", true},
+		{"", "https://host", false},
+		{"https://host", "http://host", false},
 	} {
 		s := newSource(t, &issuer{err: errors.New("not now")}, func(config *Config) { config.URL, config.Issuer = c.url, c.issuer })
 		if got := s.Plain(); got != c.want {
