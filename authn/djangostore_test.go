@@ -1,6 +1,7 @@
 package authn
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -124,5 +125,51 @@ func TestDjangoSessionConfig(t *testing.T) {
 		if _, err := NewDjangoSession(t.Context(), c); err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "s3cr3t") {
 			t.Errorf("got %v, want something of %q", err, want)
 		}
+	}
+}
+
+// TestOddSessions has sessions with content that no site writes, and who Channels said it is.
+func TestOddSessions(t *testing.T) {
+	var sessions []struct {
+		Name, Engine, Key, Data string
+		User                    *string
+	}
+	loadJSON(t, "sessions_odd.json", &sessions)
+	dsn, exec := sqliteCopy(t)
+	dir := t.TempDir()
+	backends := []string{ModelBackend, "django.contrib.auth.backends.AllowAllUsersModelBackend"}
+	verifiers := map[string]*DjangoSession{}
+	for _, engine := range []string{EngineDB, EngineFile, EngineSignedCookies} {
+		verifiers[engine] = newDjangoSession(t, DjangoSessionConfig{DSN: dsn, Engine: engine, Dir: dir, Backends: backends, Legacy: true})
+	}
+	for _, s := range sessions {
+		t.Run(s.Engine+", "+s.Name, func(t *testing.T) {
+			switch s.Engine {
+			case EngineDB:
+				exec(`INSERT INTO django_session VALUES (?, ?, '2096-01-01 00:00:00')`, s.Key, s.Data)
+			case EngineFile:
+				if err := os.WriteFile(filepath.Join(dir, "sessionid"+s.Key), []byte(s.Data), 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}
+			want := "nobody"
+			// int() makes 1 of true and of 1.0; a primary key has one spelling here.
+			if s.User != nil && *s.User != "error" && s.Name != "float id" && s.Name != "true id" {
+				want = *s.User
+			}
+			got := "nobody"
+			id, err := verify(t, verifiers[s.Engine], s.Key)
+			if err == nil {
+				got = id.Name
+			} else if errors.Is(err, ErrUnavailable) {
+				t.Fatal(err)
+			}
+			if got != want {
+				t.Errorf("got %s, %v, want %s", got, err, want)
+			}
+		})
+	}
+	if len(sessions) < 150 {
+		t.Errorf("only %d sessions", len(sessions))
 	}
 }

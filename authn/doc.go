@@ -1,10 +1,10 @@
 // Package authn decides who a WebSocket client is and whether it may come in, while the handshake is still HTTP.
 //
 // Where a credential is and whether it is good are two questions. An [Extractor] ([Header], [Cookie], [Query],
-// [Subprotocol], [Whole]) finds the bytes in a [Request]; a [Verifier] ([JWT], [DRFToken], [DjangoSession], [Callback],
-// [Tickets]) turns them into a [session.Identity]; a [Chain] joins the two, and the first credential that is present
-// decides. An [OriginPolicy] says which web pages may open a connection, an [Authorizer] ([Grants], [SQL], [Signed],
-// [CallbackAuthorizer]) which groups an identity may join. An [Issuer] makes the tokens that a [JWT] accepts.
+// [Subprotocol], [Whole]) finds the bytes in a [Request]; a [Verifier] ([JWT], [Issuers], [DRFToken], [DjangoSession],
+// [Callback], [Tickets]) turns them into a [session.Identity]; a [Chain] joins the two, and the first credential that is
+// present decides. An [OriginPolicy] says which web pages may open a connection, an [Authorizer] ([Grants], [SQL],
+// [Signed], [CallbackAuthorizer]) which groups an identity may join. An [Issuer] makes the tokens that a [JWT] accepts.
 //
 // A [Cache] remembers what a verifier said, a [DecisionCache] what an authorizer did, until a [Change] says that it may be
 // untrue.

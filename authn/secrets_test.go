@@ -23,6 +23,13 @@ func everyCredential(t *testing.T) []string {
 	for _, fixture := range f.JWTs {
 		list = append(list, fixture.Token, strings.ToLower(fixture.Token), fixture.Token+".x")
 	}
+	sessions := loadDjango(t, "fixtures.json")
+	for _, s := range sessions.Table {
+		list = append(list, s.SessionID, strings.ToUpper(s.SessionID))
+	}
+	for _, s := range sessions.Cookies {
+		list = append(list, s.SessionID, s.SessionID+"~")
+	}
 	return slices.DeleteFunc(list, func(s string) bool { return s == "" })
 }
 
@@ -44,6 +51,9 @@ func TestNoErrorHoldsACredential(t *testing.T) {
 		newDRFToken(t, DRFTokenConfig{DSN: sqliteDSN}),
 		closed,
 		newDRFToken(t, DRFTokenConfig{DSN: "postgres://u:s3cr3t-pw@127.0.0.1:1/d?sslmode=disable", Timeout: time.Second}),
+	}
+	for _, engine := range []string{EngineDB, EngineFile, EngineSignedCookies} {
+		verifiers = append(verifiers, newDjangoSession(t, DjangoSessionConfig{Engine: engine, Dir: t.TempDir(), Legacy: true}))
 	}
 	extractors := []Extractor{
 		must(NewHeader("Authorization", "Token")), must(NewHeader("X-Token", "")), must(NewCookie("JWT")), must(NewQuery("token")),

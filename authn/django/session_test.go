@@ -200,6 +200,12 @@ func FuzzSession(f *testing.F) {
 	for _, s := range fixtures.Cookies {
 		f.Add([]byte(s.SessionID))
 	}
+	var odd []struct{ Key, Data string }
+	loadJSON(f, "../testdata/sessions_odd.json", &odd)
+	for _, s := range odd {
+		f.Add([]byte(s.Key))
+		f.Add([]byte(s.Data))
+	}
 	f.Add([]byte(`{"_auth_user_id":"1","_auth_user_backend":"b","_auth_user_hash":"h","_session_expiry":"2096-01-01T00:00:00"}`))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		for _, d := range []*Sessions{store, cookies} {
