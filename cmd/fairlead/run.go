@@ -15,6 +15,7 @@ type cli struct {
 	Serve      serveCmd      `cmd:"" help:"Serve WebSockets. With --dev nothing else is needed to try it."`
 	Config     configCmd     `cmd:"" help:"Check, print or begin a configuration."`
 	Token      tokenCmd      `cmd:"" help:"Make and check tokens (JWT) with the configured keys."`
+	Ticket     ticketCmd     `cmd:"" help:"Make a one-time ticket to connect with."`
 	Authn      authnCmd      `cmd:"" help:"Prepare a database for what the configuration asks of it."`
 	Publish    publishCmd    `cmd:"" help:"Send a message to every member of a group."`
 	Connect    connectCmd    `cmd:"" help:"Talk to a WebSocket from the terminal."`
