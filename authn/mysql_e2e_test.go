@@ -147,7 +147,7 @@ func TestMySQLIsReadOnly(t *testing.T) {
 func TestMySQLBackslashes(t *testing.T) {
 	dsn, db := mysqlFixture(t, "CHARACTER SET utf8mb4")
 	must(db.Exec("SET GLOBAL sql_mode = CONCAT(@@GLOBAL.sql_mode, ',NO_BACKSLASH_ESCAPES,ANSI_QUOTES')"))
-	defer db.Exec("SET GLOBAL sql_mode = DEFAULT")
+	t.Cleanup(func() { must(db.Exec("SET GLOBAL sql_mode = DEFAULT")) })
 	a := newSQL(t, SQLConfig{DSN: dsn, Query: `SELECT 1 FROM auth_user WHERE 'it\'s :id' <> '' AND id = :user`, Params: map[string]string{"user": "int"}})
 	if err := authorize(t.Context(), a, &session.Identity{Subject: "1"}, must(session.ParseGroup("a")), nil); err != nil {
 		t.Error(err)
@@ -182,6 +182,7 @@ func TestMySQLGoesAndComes(t *testing.T) {
 	eventually(t, v, "after its table was away")
 
 	rows := must(db.Query("SELECT id FROM information_schema.processlist WHERE db = database() AND id <> connection_id()"))
+	defer rows.Close()
 	var ids []int
 	for rows.Next() {
 		var id int
@@ -190,7 +191,7 @@ func TestMySQLGoesAndComes(t *testing.T) {
 		}
 		ids = append(ids, id)
 	}
-	if err := errors.Join(rows.Err(), rows.Close()); err != nil || len(ids) == 0 {
+	if err := rows.Err(); err != nil || len(ids) == 0 {
 		t.Fatalf("%d connections, %v", len(ids), err)
 	}
 	for _, id := range ids {

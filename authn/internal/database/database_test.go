@@ -98,6 +98,23 @@ func TestMySQLDSN(t *testing.T) {
 	}
 }
 
+func TestMySQLPoolSize(t *testing.T) {
+	for dsn, want := range map[string]int{"mysql://h/d": DefaultMaxConns, "mysql://h/d?pool_max_conns=3": 3} {
+		b := open(t, Config{DSN: dsn}).pool.backend.(*sqlBackend)
+		if got := b.db.Stats().MaxOpenConnections; got != want || cap(b.slots) != want {
+			t.Errorf("%s: %d connections, %d slots, want %d", dsn, got, cap(b.slots), want)
+		}
+	}
+	for _, dsn := range []string{"mysql://h/d?pool_max_conns=x", "mysql://h/d?pool_max_conns=0", "mysql://h/d?pool_max_conns="} {
+		if db, err := Open(t.Context(), Config{DSN: dsn}); err == nil {
+			db.Close()
+			t.Errorf("%s: no error", dsn)
+		} else if !strings.Contains(err.Error(), "pool_max_conns") {
+			t.Errorf("%s: %v", dsn, err)
+		}
+	}
+}
+
 func TestNames(t *testing.T) {
 	for _, c := range []struct {
 		d          Dialect

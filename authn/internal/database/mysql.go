@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -16,11 +17,15 @@ import (
 )
 
 // openMySQL returns the database behind a URL, mysql://USER:PASSWORD@HOST:PORT/DATABASE?tls=true. It does not connect. The
-// parameters are those of github.com/go-sql-driver/mysql; the path of a Unix socket stands in the parameter unix_socket.
+// parameters are those of github.com/go-sql-driver/mysql; the path of a Unix socket stands in the parameter unix_socket, and
+// pool_max_conns is how many connections there may be.
 // Every session is read-only.
 func openMySQL(c Config) (*sqlBackend, error) {
 	mc, err := parseMySQL(c.DSN)
 	if err != nil {
+		return nil, err
+	}
+	if c.MaxConns, err = poolMaxConns(c); err != nil {
 		return nil, err
 	}
 	if mc.Timeout == 0 {
@@ -36,6 +41,20 @@ func openMySQL(c Config) (*sqlBackend, error) {
 	return b, nil
 }
 
+// poolMaxConns returns the parameter pool_max_conns, which is called as in the URLs of PostgreSQL and wins over the
+// configuration as it does there.
+func poolMaxConns(c Config) (int, error) {
+	u, err := url.Parse(c.DSN)
+	if err != nil || !u.Query().Has("pool_max_conns") {
+		return c.MaxConns, err
+	}
+	n, err := strconv.Atoi(u.Query().Get("pool_max_conns"))
+	if err != nil || n < 1 || n > 1<<20 {
+		return 0, errors.New("the dsn: pool_max_conns is not a number of connections: want 1 or more")
+	}
+	return n, nil
+}
+
 func parseMySQL(dsn string) (*mysql.Config, error) {
 	u, err := url.Parse(dsn)
 	if err != nil {
@@ -49,6 +68,7 @@ func parseMySQL(dsn string) (*mysql.Config, error) {
 	params := u.Query()
 	socket := params.Get("unix_socket")
 	params.Del("unix_socket")
+	params.Del("pool_max_conns") // see poolMaxConns
 	// The driver knows what its parameters mean, and which it does not have it sends to the server as variables.
 	mc, err := mysql.ParseDSN("/?" + params.Encode())
 	if err != nil {

@@ -33,7 +33,7 @@ func (s *statement) get(ctx context.Context, db *sql.DB, text string) (*sql.Stmt
 	if s.stmt == nil {
 		s.stmt = stmt
 	} else {
-		stmt.Close()
+		stmt.Close() //nolint:sqlclosecheck // only this one of several
 	}
 	return s.stmt, nil
 }
