@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net/http"
 	"os"
@@ -13,6 +12,13 @@ import (
 	"github.com/fairlead-ws/fairlead/cmd/fairlead/internal/config"
 )
 
+// The proofs that users can be looked up by either, and that what is kept of them hears of changes.
+var (
+	_ authn.UserFinder = (*authn.Users)(nil)
+	_ authn.UserFinder = (*authn.UserCache)(nil)
+	_ cache            = (*authn.UserCache)(nil)
+)
+
 func (a *assembler) addJWT(ctx context.Context, key string, c *config.Verifier) {
 	jc, err := jwtConfig(c)
 	if err != nil {
@@ -21,13 +27,10 @@ func (a *assembler) addJWT(ctx context.Context, key string, c *config.Verifier) 
 	}
 	jc.Registerer, jc.Logger = a.r, a.logger
 	if c.Users != "" {
-		users, err := jwtUsers(ctx, c, &a.databases, a.r)
-		if err != nil {
+		if jc.Users, err = a.users(ctx, c); err != nil {
 			a.problem(key+".users", err)
 			return
 		}
-		a.keep(users)
-		jc.Users = users
 	}
 	v, err := authn.NewJWT(jc)
 	if err != nil {
@@ -59,23 +62,34 @@ func jwtConfig(c *config.Verifier) (authn.JWTConfig, error) {
 	return jc, err
 }
 
+// users returns who looks up the users of a verifier of kind jwt, with what is kept in front of it, as keepAnswers does for
+// verifiers. The assembly closes both.
+func (a *assembler) users(ctx context.Context, c *config.Verifier) (authn.UserFinder, error) {
+	users, err := jwtUsers(ctx, c, &a.databases, a.r)
+	if err != nil {
+		return nil, err
+	}
+	a.closers = append(a.closers, users)
+	if c.CacheTTL == 0 && c.NegativeTTL == 0 {
+		return users, nil
+	}
+	k, err := authn.NewUserCache(authn.UserCacheConfig{
+		Name: c.Name, Users: users, TTL: c.CacheTTL, NegativeTTL: c.NegativeTTL, Registerer: a.r,
+	})
+	if err != nil {
+		return nil, err
+	}
+	a.keep(k)
+	return k, nil
+}
+
 // jwtUsers returns who looks up the users of a verifier of kind jwt. The caller closes it. ctx bounds the construction only.
-func jwtUsers(ctx context.Context, c *config.Verifier, d *authn.Databases, r prometheus.Registerer) (*authn.UserCache, error) {
+func jwtUsers(ctx context.Context, c *config.Verifier, d *authn.Databases, r prometheus.Registerer) (*authn.Users, error) {
 	uc := authn.UsersConfig{Name: c.Name, DSN: c.Users, Model: userModel(c), Field: c.UserField, Databases: d, Registerer: r}
 	if c.UserField == "id" { // the primary key, whatever it is called
 		uc.Field = ""
 	}
-	users, err := authn.NewUsers(ctx, uc)
-	if err != nil {
-		return nil, err
-	}
-	cache, err := authn.NewUserCache(authn.UserCacheConfig{
-		Name: c.Name, Users: users, TTL: c.CacheTTL, NegativeTTL: c.NegativeTTL, Registerer: r,
-	})
-	if err != nil {
-		return nil, errors.Join(err, users.Close())
-	}
-	return cache, nil
+	return authn.NewUsers(ctx, uc)
 }
 
 // addIssuers makes a verifier that chooses between others, which are there by now.

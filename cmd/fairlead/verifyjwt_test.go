@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -14,6 +15,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
@@ -162,6 +164,72 @@ func TestJWTKinds(t *testing.T) {
 	check = fairlead(t, "", nil, "token", "issue", "--config", file, "--verifier", "found", "--subject", "1")
 	if check.code == 0 || !strings.Contains(check.stderr, "--key-file FILE, and its id with --kid ID") {
 		t.Errorf("got %+v", check)
+	}
+}
+
+// TestJWTUsersAreKept: a user is known for cache_ttl, and less where the database tells of a change; the token is looked at
+// each time.
+func TestJWTUsersAreKept(t *testing.T) {
+	for ttl, kept := range map[string]bool{"1h": true, "0s": false} {
+		t.Run(ttl, func(t *testing.T) {
+			t.Chdir(t.TempDir())
+			db := copyFixture(t, "django.sqlite3")
+			l, err := config.Load(config.Source{Getenv: getenv(nil), File: writeFile(t, "fairlead.toml", fmt.Sprintf(`
+[[verifier]]
+name = "jwt"
+kind = "jwt"
+algorithms = ["HS256"]
+secret = "a-secret-of-enough-bytes-0123456789-abcdef"
+users = "sqlite:django.sqlite3"
+cache_ttl = %[1]q
+negative_ttl = %[1]q
+`, ttl)+anyone)})
+			if err != nil {
+				t.Fatal(err)
+			}
+			a, err := assemble(t.Context(), l, nil, quiet(), nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer a.Close()
+			issuer, err := authn.NewIssuer(authn.IssuerConfig{JWT: authn.JWTConfig{Secret: []byte(l.Verifiers[0].Secret)}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			token, err := issuer.Issue(authn.IssueParams{Subject: "1", TTL: time.Hour})
+			if err != nil {
+				t.Fatal(err)
+			}
+			ask := func(ctx context.Context) bool {
+				t.Helper()
+				_, err := a.verifiers["jwt"].Verify(ctx, authn.Credential{Value: []byte(token)})
+				if err != nil && !errors.Is(err, authn.ErrRejected) {
+					t.Error(err)
+				}
+				return err == nil
+			}
+			if !ask(t.Context()) {
+				t.Error("alice was not let in")
+			}
+			execute(t, db, "UPDATE auth_user SET is_active = 0 WHERE id = 1")
+			if ask(t.Context()) != kept {
+				t.Errorf("alice is kept: %v, want %v", !kept, kept)
+			}
+			if ask(authn.WithMaxAge(t.Context(), 0)) {
+				t.Error("a recheck was told what was so before")
+			}
+			if ask(t.Context()) {
+				t.Error("alice was let in behind the recheck")
+			}
+			execute(t, db, "UPDATE auth_user SET is_active = 1 WHERE id = 1")
+			if ask(t.Context()) == kept {
+				t.Errorf("the refusal is kept: %v, want %v", !kept, kept)
+			}
+			a.change(authn.Change{Kind: authn.ChangeUser, User: "1"})
+			if !ask(t.Context()) {
+				t.Error("alice was not let in behind the change")
+			}
+		})
 	}
 }
 
