@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -117,4 +118,56 @@ credential = [{ from = "header", name = "Authorization", scheme = "Token", verif
 			t.Errorf("the key of %s is in the metrics or the log", name)
 		}
 	}
+}
+
+// A key that is taken out of the configuration closes the connections of its tokens, on routes with recheck; a verifier that
+// has another name by now lets them connect again.
+func TestReloadRechecks(t *testing.T) {
+	const first, second = "first-secret-0123456789-0123456789-0", "second-secret-0123456789-0123456789"
+	file := filepath.Join(t.TempDir(), "fairlead.toml")
+	write := func(name, secret string) {
+		t.Helper()
+		route := `
+[[route]]
+path = %q
+join = ["{group}"]
+recheck = %q
+credential = [{ from = "query", name = "token", verifier = %q }]
+`
+		text := fmt.Sprintf("[listen]\npublic = \"127.0.0.1:0\"\ninternal = \"127.0.0.1:0\"\n[drain]\nwindow = \"0s\"\n[log]\nformat = \"json\"\n"+
+			"[[verifier]]\nname = %q\nkind = \"jwt\"\nalgorithms = [\"HS256\"]\nsecret = %q\n"+route+route, name, secret, "/ws/{group}", "1s", name, "/old/{group}", "0s", name)
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("jwt", first)
+	cmd, out, s := startProcess(t, "--config", file)
+	soon := time.Now().Add(time.Hour)
+	connect := func(path, secret string) *client {
+		return dial(t, "ws://"+s.public+path+"/g?token="+signed(t, secret, 7, soon))
+	}
+	reloads := 0
+	reload := func(name, secret string) {
+		t.Helper()
+		write(name, secret)
+		if err := cmd.Process.Signal(syscall.SIGHUP); err != nil {
+			t.Fatal(err)
+		}
+		reloads++
+		eventually(t, func() error {
+			if n := strings.Count(out.String(), "the configuration was read again"); n != reloads {
+				return fmt.Errorf("%d reloads are logged, want %d", n, reloads)
+			}
+			return nil
+		})
+	}
+	checked, old := connect("/ws", first), connect("/old", first)
+	reload("jwt", second)
+	checked.wantClosed(4401)
+	later := connect("/ws", second)
+	reload("tokens", second)
+	later.wantClosed(1012)
+	last := connect("/ws", second)
+	old.send("still here")
+	last.want("still here")
 }
