@@ -102,7 +102,7 @@ func (r *rechecks) removeLocked(w *watch) {
 // enqueueLocked has w looked at when at has come, together with those of the same slot.
 func (r *rechecks) enqueueLocked(w *watch, at time.Duration) {
 	slot := min(max(w.every/600, minRecheckSlot), maxRecheckSlot)
-	w.due = at / slot * slot
+	w.due = at.Truncate(slot)
 	if w.index >= 0 {
 		heap.Fix(&r.queue, w.index)
 	} else {

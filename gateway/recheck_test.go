@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"net"
-	"net/http"
 	"slices"
 	"strconv"
 	"sync"
@@ -160,15 +159,13 @@ func (n *lasting) connect(token, group string) *user {
 	client := n.listen.dial(n.t)
 	send(n.t, client, handshakeTo("/ws/"+group+"?token="+token))
 	br := bufio.NewReader(client)
-	if resp, err := http.ReadResponse(br, nil); err != nil || resp.StatusCode != 101 {
-		n.t.Fatalf("%s: %+v, %v", token, resp, err)
-	}
+	readUpgrade(n.t, br)
 	u := &user{conn: client, done: make(chan struct{})}
 	go func() {
 		defer close(u.done)
 		defer client.Close()
 		for {
-			f, err := ws.ReadFrame(br)
+			f, err := readFrame(br)
 			if err != nil {
 				return
 			}
@@ -440,7 +437,6 @@ func TestRecheckNow(t *testing.T) {
 		if got := n.Recheck(of("nobody")); got != 0 {
 			t.Errorf("%d match nobody", got)
 		}
-		start := time.Now()
 		for range 10 {
 			if got := n.Recheck(of("of a")); got != 1 {
 				t.Errorf("%d match", got)
@@ -462,7 +458,7 @@ func TestRecheckNow(t *testing.T) {
 			}
 			p.tokens["a"], p.delay = errGoneToken, 0
 		})
-		start = time.Now()
+		start := time.Now()
 		n.Recheck(of("of a"))
 		<-a.done
 		if a.code != 4401 || a.at != start || !b.open() {

@@ -30,11 +30,8 @@ import (
 func readClose(t testing.TB, conn net.Conn) (header http.Header, code ws.StatusCode, text string) {
 	t.Helper()
 	br := bufio.NewReader(conn)
-	resp, err := http.ReadResponse(br, nil)
-	if err != nil || resp.StatusCode != http.StatusSwitchingProtocols {
-		t.Fatalf("no upgrade: %+v, %v", resp, err)
-	}
-	frame, err := ws.ReadFrame(br)
+	header = readUpgrade(t, br)
+	frame, err := readFrame(br)
 	if err != nil || frame.Header.OpCode != ws.OpClose || !frame.Header.Fin || frame.Header.Masked {
 		t.Fatalf("no close frame of a server: %+v, %v", frame.Header, err)
 	}
@@ -46,7 +43,35 @@ func readClose(t testing.TB, conn net.Conn) (header http.Header, code ws.StatusC
 		t.Errorf("behind the close frame came %q, %v, want the end", rest, err)
 	}
 	conn.Close()
-	return resp.Header, code, text
+	return header, code, text
+}
+
+// readUpgrade reads a 101.
+func readUpgrade(t testing.TB, br *bufio.Reader) http.Header {
+	t.Helper()
+	resp, err := http.ReadResponse(br, nil)
+	if err != nil {
+		t.Fatalf("no response: %v", err)
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusSwitchingProtocols {
+		t.Fatalf("no upgrade: status %d", resp.StatusCode)
+	}
+	return resp.Header
+}
+
+// readFrame reads a frame of a server's, which is a short one.
+func readFrame(r io.Reader) (ws.Frame, error) {
+	h, err := ws.ReadHeader(r)
+	switch {
+	case err != nil:
+		return ws.Frame{}, err
+	case h.Length > 125:
+		return ws.Frame{}, fmt.Errorf("a frame of %d bytes, want a short one", h.Length)
+	}
+	f := ws.Frame{Header: h, Payload: make([]byte, h.Length)}
+	_, err = io.ReadFull(r, f.Payload)
+	return f, err
 }
 
 // A route with RejectClose tells a browser by a code what it else tells by a status, and counts and writes down the same.
@@ -175,10 +200,8 @@ func TestServeRejectsByCloseLingers(t *testing.T) {
 		client, start := l.dial(t), time.Now()
 		send(t, client, handshakeTo("/"))
 		br := bufio.NewReader(client)
-		if resp, err := http.ReadResponse(br, nil); err != nil || resp.StatusCode != 101 {
-			t.Fatalf("%v", err)
-		}
-		if _, err := ws.ReadFrame(br); err != nil {
+		readUpgrade(t, br)
+		if _, err := readFrame(br); err != nil {
 			t.Fatal(err)
 		}
 		synctest.Wait()

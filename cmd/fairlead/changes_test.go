@@ -62,13 +62,15 @@ func TestChanges(t *testing.T) {
 		}
 		for _, change := range []authn.Change{
 			digest(authn.ChangeToken, "1"), digest(authn.ChangeSession, "3"), digest(authn.ChangeToken, "nobody's"),
-			{Kind: authn.ChangeUser, User: "9"}, {Kind: authn.ChangeUser, User: "9"}, {Kind: authn.ChangeUser, User: "nobody"},
+			{Kind: authn.ChangeUser, User: "9"},
+			{Kind: authn.ChangeUser, User: "9"},
+			{Kind: authn.ChangeUser, User: "nobody"},
 		} {
 			c.note(change)
 		}
-		time.Sleep(changesWait - 1)
+		time.Sleep(changesWait - time.Millisecond)
 		want(0)
-		time.Sleep(1)
+		time.Sleep(time.Millisecond)
 		synctest.Wait()
 		want(1, "9", "1", "3")
 
