@@ -8,11 +8,11 @@ FUZZIN   ?= .
 CC_FOUND := $(shell command -v $$($(GO) env CC) >/dev/null 2>&1 && echo yes)
 RACE     := $(if $(CC_FOUND),-race)
 
-.PHONY: help build test vet lint unit e2e bench microbench fuzz
+.PHONY: help build test vet lint unit conformance e2e bench microbench fuzz
 .DEFAULT_GOAL := help
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 build: ## bin/fairlead
 	CGO_ENABLED=0 $(GO) build -trimpath -o bin/fairlead ./cmd/fairlead
@@ -33,6 +33,9 @@ unit: ## the tests alone
 	$(GO) test $(RACE) -shuffle=on ./...
 	$(GO) test $(RACE) -tags otel -run='Traces|OpenTelemetry' ./cmd/fairlead
 	$(GO) -C tools test -count=1 ./... # they read files beside their module, of which the cache does not know
+
+conformance: ## what a real Django answered, against this server (CONFORMANCE=FILE: other cases)
+	$(GO) test -v -count=1 -run='^TestConformance$$' ./cmd/fairlead -conformance.table $(if $(CONFORMANCE),-conformance.file='$(abspath $(CONFORMANCE))')
 
 e2e: ## end to end: real processes, NATS, PostgreSQL, HAProxy, nginx, an image (.ci/run installs them)
 	$(GO) test -tags e2e -count=1 -timeout=20m -v ./cmd/fairlead/e2e

@@ -15,7 +15,7 @@ import (
 	"github.com/fairlead-ws/fairlead/cmd/fairlead/internal/config"
 )
 
-var update = flag.Bool("update", false, "write testdata/metrics.golden")
+var update = flag.Bool("update", false, "write testdata/metrics.golden and testdata/conformance/differs.golden")
 
 // TestMetrics holds the names of all metrics: dashboards and alerts are made of them, so a name, a type or a label that
 // changes is a change for users. After an addition: go test ./cmd/fairlead -run TestMetrics -update.

@@ -40,7 +40,7 @@ func connect(addr string, request []byte) (*peer, error) {
 			return nil, errors.Join(err, conn.Close())
 		}
 	}
-	if p.head, err = http.ReadResponse(p.in, nil); err != nil {
+	if p.head, err = http.ReadResponse(p.in, nil); err != nil { //nolint:bodyclose // it is the connection, which close ends
 		return nil, errors.Join(err, conn.Close())
 	}
 	return p, nil
@@ -59,7 +59,7 @@ func (p *peer) text(s string) error { return p.write(ws.NewTextFrame([]byte(s)))
 // read returns the next frame that is no ping.
 func (p *peer) read() (ws.Frame, error) {
 	for {
-		f, err := ws.ReadFrame(p.in)
+		f, err := p.readFrame()
 		if err != nil || f.Header.OpCode != ws.OpPing {
 			return f, err
 		}
@@ -67,6 +67,21 @@ func (p *peer) read() (ws.Frame, error) {
 			return f, err
 		}
 	}
+}
+
+// maxPayload is above the longest text of any case.
+const maxPayload = 64 << 20
+
+func (p *peer) readFrame() (f ws.Frame, err error) {
+	if f.Header, err = ws.ReadHeader(p.in); err != nil {
+		return f, err
+	}
+	if f.Header.Length > maxPayload {
+		return f, fmt.Errorf("a frame of %d bytes", f.Header.Length)
+	}
+	f.Payload = make([]byte, f.Header.Length)
+	_, err = io.ReadFull(p.in, f.Payload)
+	return f, err
 }
 
 // frames reads n frames and returns them as "text:one, pong:p".
@@ -94,7 +109,7 @@ func (p *peer) ending() (string, error) {
 		case errors.As(err, &ne) && ne.Timeout():
 			return "", err
 		case err != nil:
-			return "EOF", nil
+			return "EOF", nil //nolint:nilerr // an end without a close frame
 		case f.Header.OpCode == ws.OpClose:
 			return closed(f), nil
 		}

@@ -80,8 +80,8 @@ func (r *request) parameter(name string) (value string, ok bool) {
 }
 
 // cookie returns the cookie by the rule of Django's parse_cookie: the pairs stand between semicolons, the last of a name
-// counts, and a pair of which nothing can be made hides no other. odd: there is a pair that RFC 6265 does not know.
-func (r *request) cookie(name string) (value string, ok, odd bool) {
+// counts, quotes around it are no part of it, and a pair of which nothing can be made hides no other. odd: there is a pair that RFC 6265 does not know.
+func (r *request) cookie(name string) (value string, odd bool) {
 	header, _ := r.get("cookie")
 	for pair := range strings.SplitSeq(header, ";") {
 		k, v, has := strings.Cut(strings.TrimSpace(pair), "=")
@@ -90,10 +90,12 @@ func (r *request) cookie(name string) (value string, ok, odd bool) {
 			odd = true
 		}
 		if has && k == name {
-			value, ok = v, true
+			if value = v; len(v) > 1 && v[0] == '"' && v[len(v)-1] == '"' {
+				value = v[1 : len(v)-1]
+			}
 		}
 	}
-	return value, ok, odd && header != ""
+	return value, odd && header != ""
 }
 
 func isToken(s string) bool {

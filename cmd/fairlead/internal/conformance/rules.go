@@ -190,11 +190,11 @@ func schemeCaseRule(e *Expecter, r *request, _ string) (string, bool) {
 
 // jwt returns the token in the cookie of route b.
 func (r *request) jwt() (head, claims map[string]any) {
-	token, _, _ := r.cookie("JWT")
+	token, _ := r.cookie("JWT")
 	if r.route != "b" {
 		return nil, nil
 	}
-	return decodeJWT(strings.Trim(token, `"`))
+	return decodeJWT(token)
 }
 
 func jwtExpiryRule(_ *Expecter, r *request, seen string) (string, bool) {
@@ -213,8 +213,8 @@ func cookieRule(e *Expecter, r *request, _ string) (string, bool) {
 	if r.route != "b" {
 		return "", false
 	}
-	token, _, odd := r.cookie("JWT")
-	return r.is(e.facts.jwts[strings.Trim(token, `"`)]), odd
+	token, odd := r.cookie("JWT")
+	return r.is(e.facts.jwts[token]), odd
 }
 
 func queryRule(e *Expecter, r *request, seen string) (string, bool) {
@@ -242,7 +242,7 @@ func exceptionRule(e *Expecter, r *request, seen string) (string, bool) {
 	value, _ := r.get("authorization")
 	scheme, _, _ := strings.Cut(value, " ")
 	if r.route == "a" && !strings.EqualFold(scheme, "Token") { // of another scheme: the session decides
-		session, _, _ := r.cookie("sessionid")
+		session, _ := r.cookie("sessionid")
 		return r.is(e.facts.sessions[session]), seen == "500"
 	}
 	return r.rejected(), seen == "500"
