@@ -191,17 +191,20 @@ func TestDRFTokenIsMeasured(t *testing.T) {
 	r := prometheus.NewRegistry()
 	v := newDRFToken(t, DRFTokenConfig{DSN: sqliteDSN, Registerer: r})
 	_, _ = verify(t, v, aliceKey)
-	_, _ = verify(t, v, "")
+	odd := []string{"", "a\x00b", aliceKey + "\x00", "\xff", strings.Repeat("a", maxDRFKey+1)}
+	for _, key := range odd {
+		_, _ = verify(t, v, key)
+	}
 	if n := testutil.CollectAndCount(v.seconds.observer.(prometheus.Collector)); n != 1 {
 		t.Errorf("%d children", n)
 	}
 	for _, f := range must(r.Gather()) {
 		m := f.GetMetric()[0]
 		switch n := m.GetHistogram().GetSampleCount() + uint64(m.GetCounter().GetValue()); {
-		case f.GetName() == "fairlead_auth_seconds" && n != 2:
-			t.Errorf("%d observations, want 2", n)
+		case f.GetName() == "fairlead_auth_seconds" && n != uint64(1+len(odd)):
+			t.Errorf("%d observations, want %d", n, 1+len(odd))
 		case f.GetName() != "fairlead_auth_seconds" && n != 1:
-			t.Errorf("%s: %d, want 1: nobody asks about an empty key", f.GetName(), n)
+			t.Errorf("%s: %d, want 1: nobody asks about what no column holds", f.GetName(), n)
 		}
 	}
 }

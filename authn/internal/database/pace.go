@@ -7,7 +7,7 @@ const (
 	lookupKeys = 100
 	// lookupLinger is how long a question waits for more keys in a storm.
 	lookupLinger = 15 * time.Millisecond
-	// lookupStorm is how many keys must come while a question lingers, so that lingering is worth it.
+	// lookupStorm is how many keys must come while a question lingers, so that waiting for yet more is soon tried again.
 	lookupStorm = 6
 	// lookupRest is the silence after which what was learned about the traffic is forgotten.
 	lookupRest = 100 * time.Millisecond
