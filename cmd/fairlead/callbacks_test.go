@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -166,4 +167,38 @@ class Request:
 	if err != nil || string(out) != want.String() {
 		t.Errorf("%v\n%s\nwant\n%s", err, out, want.String())
 	}
+}
+
+// TestCallbackRecheck: who the application does not know any more is sent away, by the cookie that is kept, whatever the cache says.
+func TestCallbackRecheck(t *testing.T) {
+	var gone, left atomic.Bool
+	app := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		c, err := r.Cookie("session")
+		switch {
+		case err != nil, c.Value == "ann" && gone.Load():
+			w.WriteHeader(http.StatusUnauthorized)
+		case r.URL.Path == "/may" && r.Header.Get("Fairlead-Subject") == "bob" && left.Load():
+			w.WriteHeader(http.StatusForbidden)
+		default:
+			fmt.Fprintf(w, `{"subject":%q}`, c.Value)
+		}
+	}))
+	defer app.Close()
+	text := fmt.Sprintf(withCallback, app.URL, strings.Repeat("k", 32))
+	text = strings.ReplaceAll(strings.Replace(text, "greet = true", "recheck = \"1s\"", 1), `/may"`, "/may\"\nforward = [\"Cookie\"]")
+	s := startServe(t, nil, "--config", writeFile(t, "fairlead.toml", text))
+	come := func(who string) *client {
+		c, err := tryDial(t, "ws://"+s.public+"/ws/room", http.Header{"Cookie": {"session=" + who}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return c
+	}
+	ann, bob, cid := come("ann"), come("bob"), come("cid")
+	gone.Store(true)
+	ann.wantClosed(4401)
+	left.Store(true)
+	bob.wantClosed(4403)
+	cid.send("still here")
+	cid.want("still here")
 }

@@ -8,7 +8,9 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"github.com/fairlead-ws/fairlead/authn"
 	"github.com/fairlead-ws/fairlead/bus"
+	"github.com/fairlead-ws/fairlead/cmd/fairlead/internal/config"
 )
 
 const withTickets = `
@@ -191,5 +193,53 @@ func TestTicketConfig(t *testing.T) {
 	}
 	if got := fairlead(t, "", nil, "config", "check", "--config", file); got.code != 0 {
 		t.Errorf("%s%s", got.stdout, got.stderr)
+	}
+}
+
+// TestTicketsReload: tickets outlive a reload, used ones too, though nobody configured a secret; a route that is gone takes none.
+func TestTicketsReload(t *testing.T) {
+	load := func(text string) func() (*config.Loaded, error) {
+		return func() (*config.Loaded, error) {
+			return config.Load(config.Source{File: writeFile(t, "fairlead.toml", text), Getenv: getenv([]string{
+				"FAIRLEAD_LISTEN_PUBLIC=127.0.0.1:0", "FAIRLEAD_LISTEN_INTERNAL=127.0.0.1:0",
+			})})
+		}
+	}
+	l, err := load(withTickets)()
+	if err != nil {
+		t.Fatal(err)
+	}
+	n, err := newNode(t.Context(), l, quiet())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := n.close(); err != nil {
+			t.Error(err)
+		}
+	}()
+	issue := func(route string) (authn.IssuedTicket, error) {
+		return ticketIssuer{n}.Issue(t.Context(), authn.TicketParams{Subject: "42", Route: route})
+	}
+	verify := func(ticket authn.IssuedTicket) error {
+		tickets, _ := n.reloader.parts.ticketsOf(n.settings().Config, "/ws/{group}")
+		_, err := tickets.Verify(t.Context(), authn.Credential{Value: []byte(ticket.Value), Request: &authn.Request{Route: "/ws/{group}"}})
+		return err
+	}
+	used, err1 := issue("/ws/{group}")
+	fresh, err2 := issue("/ws/{group}")
+	if err := errors.Join(err1, err2, verify(used)); err != nil {
+		t.Fatal(err)
+	}
+	n.reload(t.Context(), load(withTickets))
+	if err := verify(fresh); err != nil {
+		t.Errorf("a ticket from before the reload: %v", err)
+	}
+	if err := verify(used); !errors.Is(err, authn.ErrRejected) {
+		t.Errorf("one that was used before the reload: %v", err)
+	}
+	n.reload(t.Context(), load(anyone))
+	if _, err := issue("/ws/{group}"); !errors.Is(err, authn.ErrTicketParams) || !strings.Contains(err.Error(), "no route takes tickets") {
+		t.Errorf("for a route that takes none any more: %v", err)
 	}
 }
