@@ -110,6 +110,14 @@ func (v *JWT) Check(ctx context.Context) error {
 	return nil
 }
 
+// Inherit takes over the keys that from has fetched, if both fetch the same ones and v has none yet, so that a configuration
+// that is read again while the issuer is down goes on with those from before. Any goroutine may call it.
+func (v *JWT) Inherit(from *JWT) {
+	if v.source != nil && from.source != nil {
+		v.source.Inherit(from.source)
+	}
+}
+
 // Asks reports whether somebody is asked about tokens: an issuer for its keys, or a database for users.
 func (v *JWT) Asks() bool { return v.source != nil || v.users != nil }
 

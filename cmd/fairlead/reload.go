@@ -135,6 +135,7 @@ func (n *node) takeUp(l *config.Loaded, parts *assembly) error {
 	if err != nil {
 		return errors.Join(err, parts.Close())
 	}
+	parts.inherit(rl.parts)
 	unused, err := n.gateway.SetRoutes(parts.routes)
 	if err != nil {
 		return errors.Join(err, parts.Close())

@@ -41,6 +41,16 @@ func (a *assembler) addJWT(ctx context.Context, key string, c *config.Verifier) 
 	a.closers = append(a.closers, v)
 }
 
+// inherit takes over what the verifiers of the same names in from have fetched.
+func (a *assembly) inherit(from *assembly) {
+	for name, v := range a.verifiers {
+		v, fetches := v.(*authn.JWT)
+		if old, ok := from.verifiers[name].(*authn.JWT); ok && fetches {
+			v.Inherit(old)
+		}
+	}
+}
+
 // jwtConfig returns what authn wants to know of a verifier of kind jwt, but for the users. The error is that of reading the
 // public key.
 func jwtConfig(c *config.Verifier) (authn.JWTConfig, error) {

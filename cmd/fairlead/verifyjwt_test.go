@@ -143,14 +143,21 @@ func TestJWTKinds(t *testing.T) {
 		t.Errorf("fairlead_jwks_keys has %d children, %v", n, err)
 	}
 
-	// A configuration that is read again is assembled while the one before is in force.
+	// A configuration that is read again, while the issuer is down: its keys are those from before.
+	token := o.issue(t, file, "found", "1")
+	o.down.Store(true)
 	again, err := assemble(t.Context(), l, r, quiet(), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
+	again.inherit(a)
+	if id, err := again.verifiers["both"].Verify(t.Context(), authn.Credential{Value: []byte(token)}); err != nil || id.Subject != "1" {
+		t.Errorf("after a reload: got %+v, %v", id, err)
+	}
 	if err := again.Close(); err != nil {
 		t.Error(err)
 	}
+	o.down.Store(false)
 
 	// The token command looks users up, too.
 	check := fairlead(t, o.issue(t, file, "looked_up", "alice"), nil, "token", "check", "--config", file, "--verifier", "looked_up")

@@ -361,6 +361,17 @@ func (s *Source) report(before, fetched *set, err error, again bool) {
 	}
 }
 
+// Inherit takes over the keys that from has, if it fetches them from the same place for the same algorithms, and this source
+// has none of its own yet. They are fetched anew all the same.
+func (s *Source) Inherit(from *Source) {
+	if s.config.URL != from.config.URL || s.config.Issuer != from.config.Issuer || !slices.Equal(s.config.Algorithms, from.config.Algorithms) {
+		return
+	}
+	if keys := from.set.Load(); keys != nil {
+		s.set.CompareAndSwap(nil, keys)
+	}
+}
+
 // Check asks for the keys, apart from those that are in force, and returns what keeps them from coming. It blocks until ctx
 // ends at the latest.
 func (s *Source) Check(ctx context.Context) error {

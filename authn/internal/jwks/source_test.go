@@ -397,3 +397,38 @@ func BenchmarkFind(b *testing.B) {
 		}
 	}
 }
+
+// TestInherit: a source that takes the place of another has its keys while the issuer is down, and only its.
+func TestInherit(t *testing.T) {
+	ed, own := newEd25519(t), newEd25519(t)
+	synctest.Test(t, func(t *testing.T) {
+		before := newSource(t, &issuer{body: setOf(jwkOf(t, ed, map[string]any{"kid": "1"}))}, nil)
+		synctest.Wait()
+		down := &issuer{err: errors.New("no route")}
+		after := newSource(t, down, nil)
+		after.Inherit(newSource(t, down, nil)) // which has none
+		want(t, after, "1", "EdDSA", nil, ErrUnavailable)
+		after.Inherit(before)
+		if err := before.Close(); err != nil {
+			t.Error(err)
+		}
+		want(t, after, "1", "EdDSA", ed, nil)
+		want(t, after, "2", "EdDSA", nil, ErrUnavailable) // the issuer may have it
+		for _, change := range []func(*Config){
+			func(c *Config) { c.URL = "https://other.test/keys" },
+			func(c *Config) { c.Issuer = "https://other.test" },
+			func(c *Config) { c.Algorithms = []string{"EdDSA"} },
+		} {
+			other := newSource(t, down, change)
+			other.Inherit(before)
+			want(t, other, "1", "EdDSA", nil, ErrUnavailable)
+		}
+		fresh := newSource(t, &issuer{body: setOf(jwkOf(t, own, map[string]any{"kid": "1"}))}, nil)
+		synctest.Wait()
+		fresh.Inherit(before)
+		want(t, fresh, "1", "EdDSA", own, nil)
+		down.set(setOf(jwkOf(t, own, map[string]any{"kid": "1"})), nil)
+		time.Sleep(lastRetry * 11 / 10)
+		want(t, after, "1", "EdDSA", own, nil) // and not what it inherited
+	})
+}
