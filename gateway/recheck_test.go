@@ -287,7 +287,11 @@ func TestRecheckResults(t *testing.T) {
 			if u.open() != (tt.code == 0) || !u.open() && u.code != tt.code {
 				t.Errorf("%s: open %v, code %d", tt.name, u.open(), u.code)
 			}
-			if got := n.results(); len(got) != 1 || got[tt.result] == 0 {
+			got := n.results()
+			if tt.result != "ok" && got["ok"] == 1 { // a look that came before the change
+				delete(got, "ok")
+			}
+			if len(got) != 1 || got[tt.result] == 0 {
 				t.Errorf("%s: the results are %v", tt.name, got)
 			}
 			if tt.result == "ok" && p.count("of a in app_1") == before {
@@ -410,11 +414,11 @@ type keeper struct {
 	queries []string
 }
 
-func (k *keeper) Authorize(_ context.Context, q *authn.Question) (string, error) {
+func (k *keeper) Authorize(ctx context.Context, q *authn.Question) (string, error) {
 	k.mu.Lock()
-	defer k.mu.Unlock()
 	k.queries = append(k.queries, string(q.Request.RawQuery))
-	return "", nil
+	k.mu.Unlock()
+	return k.people.Authorize(ctx, q)
 }
 
 func (k *keeper) Retain(r *authn.Request) (*authn.Request, bool) {

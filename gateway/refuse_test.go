@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -134,6 +135,25 @@ func TestServeRejectsByClose(t *testing.T) {
 401 no_credential "/ws/{group}" 127.0.0.0/24 x1`
 	if got := summary(t, records(t, m)); got != want {
 		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+}
+
+// Over TLS it is no other way.
+func TestServeRejectsByCloseOverTLS(t *testing.T) {
+	route := memberRoute(t)
+	route.RejectClose = true
+	s, trusting := serveTLS(t, Config{Routes: []Route{route}})
+	for name, change := range map[string]func(*tls.Config){
+		"TLS 1.3": nil,
+		"TLS 1.2": func(c *tls.Config) { c.MaxVersion = tls.VersionTLS12 },
+	} {
+		conn := s.dialTLS(t, clientFor(trusting, change))
+		if _, err := io.WriteString(conn, handshakeTo("/ws/app_1234?token=guess")); err != nil {
+			t.Fatal(err)
+		}
+		if _, code, _ := readClose(t, conn); code != 4401 {
+			t.Errorf("%s: closed with %d, want 4401", name, code)
+		}
 	}
 }
 

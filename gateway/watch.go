@@ -28,6 +28,7 @@ type watch struct {
 
 	// Owned by the check that goes on; there is one at most.
 	table   *table        // by whose routes kept is
+	moved   bool          // that is not the table of the opening
 	every   time.Duration // the route's Recheck
 	expires time.Time     // when the credential ends, as the actor was told
 
@@ -197,6 +198,7 @@ func (r *rechecks) ask(ctx context.Context, w *watch, kept *authn.Kept) (id *ses
 		}
 		r.adopt(w, t, own)
 		kept = own
+		w.moved = true
 		w.every = route.Recheck
 	}
 	return w.decide(ctx, m, kept)
@@ -236,7 +238,10 @@ func (w *watch) decide(ctx context.Context, m *match, kept *authn.Kept) (id *ses
 		q := &authn.Question{Identity: id, Group: g, Params: m.paramsFor(g), Request: w.request}
 		if _, err := route.Authorizer.Authorize(ctx, q); err != nil {
 			err = undecided(err)
-			return nil, recheckResultOf(err), err
+			if result = recheckResultOf(err); result == recheckForbidden && w.moved && w.request != nil {
+				result = recheckMoved // it may look for something that the authorizer from before did not retain
+			}
+			return nil, result, err
 		}
 	}
 	return id, recheckOK, nil

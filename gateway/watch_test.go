@@ -180,11 +180,44 @@ func TestWatchOfRoutesThatAreGone(t *testing.T) {
 	}
 }
 
+// An authorizer of other routes that looks at more of the request than was kept is no reason to tell a client that it may
+// not come: it connects again, and is asked with all of it.
+func TestWatchRetainsForTheAuthorizerFromBefore(t *testing.T) {
+	for name, tt := range map[string]struct {
+		reload bool
+		code   ws.StatusCode
+	}{"the same routes": {false, 4403}, "other routes": {true, 1012}} {
+		synctest.Test(t, func(t *testing.T) {
+			p := newPeople()
+			route := p.route(t, 10*time.Second)
+			route.Authorizer = &keeper{people: p}
+			n := newLasting(t, route)
+			u := n.connect("a", "app_1")
+			if tt.reload {
+				after := p.route(t, 10*time.Second)
+				after.Authorizer = &keeper{people: p}
+				if _, err := n.SetRoutes([]Route{after}); err != nil {
+					t.Fatal(err)
+				}
+			}
+			time.Sleep(20 * time.Second)
+			if synctest.Wait(); !u.open() {
+				t.Fatalf("%s: closed with %d", name, u.code)
+			}
+			p.with(func(p *people) { p.groups = &authn.Error{Kind: authn.ErrForbidden, Reason: authn.ReasonForbidden} })
+			<-u.done
+			if u.code != tt.code {
+				t.Errorf("%s: closed with %d, want %d", name, u.code, tt.code)
+			}
+		})
+	}
+}
+
 // Close interrupts what goes on, waits for it, and asks nothing more; connections stay.
 func TestGatewayClose(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := newPeople()
-		n := newLasting(t, p.route(t, 10*time.Second))
+		n := newLasting(t, p.route(t, time.Hour))
 		u := n.connect("a", "app_1")
 		p.with(func(p *people) { p.delay = time.Hour })
 		n.Recheck(func(*session.Identity, *authn.Kept) bool { return true })
@@ -201,7 +234,7 @@ func TestGatewayClose(t *testing.T) {
 		})
 		asked := p.count("a")
 		late := n.connect("b", "app_1")
-		time.Sleep(time.Minute)
+		time.Sleep(time.Hour)
 		synctest.Wait()
 		if !u.open() || !late.open() || p.count("a") != asked || p.count("b") != 1 || n.rechecks.count() != 0 || len(n.results()) != 0 {
 			t.Errorf("open %v %v, asked %d and %d times, results %v", u.open(), late.open(), p.count("a"), p.count("b"), n.results())
