@@ -120,6 +120,25 @@ func TestMySQLCustomUser(t *testing.T) {
 			copyTable(t, db, customDSN, "accounts_user", "id", "email", "password", "is_active")
 			copyTable(t, db, customDSN, "authtoken_token", "key", "user_id")
 			testCustomUser(t, dsn)
+
+			ours := must(database.Open(t.Context(), database.Config{DSN: dsn}))
+			defer ours.Close()
+			name := dsn[strings.LastIndexByte(dsn, '/')+1:]
+			for _, c := range []struct{ table, column, want string }{
+				{"accounts_user", "id", kind}, {name + ".accounts_user", "id", kind}, {"accounts_user", "email", "varchar(254)"},
+				{"accounts_user", "none", ""}, {"none", "id", ""}, {"none.accounts_user", "id", ""},
+			} {
+				if got, found, err := ours.ColumnType(t.Context(), c.table, c.column); err != nil || got != c.want || found != (c.want != "") {
+					t.Errorf("%s of %s: got %q, %v, %v, want %q", c.column, c.table, got, found, err, c.want)
+				}
+			}
+			model := customUser()
+			model.Table = name + ".accounts_user"
+			u := newTestUsers(t, UsersConfig{DSN: dsn, Model: model})
+			const ann = "76eedf10-fdc5-4888-9a2a-5ca6d6f84f71"
+			if got, found, err := u.ByID(t.Context(), ann); err != nil || !found || got.ID != ann {
+				t.Errorf("by the name of the database: got %v, %v, %v", got, found, err)
+			}
 		})
 	}
 }

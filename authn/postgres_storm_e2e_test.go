@@ -12,6 +12,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/fairlead-ws/fairlead/authn/internal/database"
 	"github.com/fairlead-ws/fairlead/session"
 )
 
@@ -39,6 +40,16 @@ func TestPostgresCustomUser(t *testing.T) {
 	v := newDRFToken(t, DRFTokenConfig{DSN: dsn, Model: model, Tokens: TokenModel{Table: "Odd Schema.authtoken_token", KeyColumn: "the key", UserColumn: "user_id"}})
 	if id, err := verify(t, v, f.Users[0].Token); err != nil || id.Subject != f.Users[0].ID {
 		t.Errorf("names that need quotes: got %+v, %v", id, err)
+	}
+	db := must(database.Open(t.Context(), database.Config{DSN: dsn}))
+	defer db.Close()
+	for _, c := range []struct{ table, column, want string }{
+		{"Odd Schema.accounts_user", "id", "uuid"}, {"Odd Schema.authtoken_token", "the key", "character varying(40)"},
+		{"auth_user", "id", "integer"}, {"auth_user", "ID", ""}, {"auth_user", "none", ""}, {"none", "id", ""}, {"none.auth_user", "id", ""},
+	} {
+		if got, found, err := db.ColumnType(t.Context(), c.table, c.column); err != nil || got != c.want || found != (c.want != "") {
+			t.Errorf("%s of %s: got %q, %v, %v, want %q", c.column, c.table, got, found, err, c.want)
+		}
 	}
 }
 
