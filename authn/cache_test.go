@@ -220,7 +220,7 @@ fairlead_auth_cache_total{result="shared",verifier="v"} 9
 
 // TestCacheDoesNotLetGarbageIn floods the cache with rejections.
 func TestCacheDoesNotLetGarbageIn(t *testing.T) {
-	v := newCounted(verifyFunc(only("good", "1").(verifyFunc)))
+	v := newCounted(only("good", "1").(verifyFunc))
 	c := must(NewCache(CacheConfig{Name: "v", Verifier: v, TTL: time.Hour, NegativeTTL: time.Hour, MaxEntries: 1}))
 	defer c.Close()
 	if _, err := verify(t, c, "good"); err != nil {

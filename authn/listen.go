@@ -106,10 +106,9 @@ func (l *Listener) Serve(ctx context.Context) error {
 			wait = listenFirst
 		}
 		l.tell(false)
-		if ctx.Err() != nil {
-			return nil
+		if ctx.Err() == nil {
+			l.failed(err)
 		}
-		l.failed(err)
 		timer := time.NewTimer(wait*3/4 + rand.N(wait/2)) // nodes that lost one server do not come back as one
 		select {
 		case <-timer.C:

@@ -148,7 +148,8 @@ func (a *assembler) keepDecisions() {
 func (a *assembler) keep(k interface {
 	cache
 	io.Closer
-}) {
+},
+) {
 	a.caches = append(a.caches, k)
 	a.closers = slices.Insert(a.closers, 0, io.Closer(k))
 }
