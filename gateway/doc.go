@@ -8,6 +8,9 @@
 // credential and nothing else that a stranger sent is in a refusal, a metric or an event, and no log has a query, a cookie
 // or a header's value.
 //
+// It looks again at connections of routes with Recheck, as it did at the handshake: who may not be there any more is closed
+// within that time. [Gateway.Close] ends that.
+//
 // It leaves who a client is and what it may do to package authn, the frames behind the head to package actor, and what
 // should happen on a signal to its caller: the end of [Gateway.Serve]'s context is the end of accepting, not of the
 // connections that were handed over.
