@@ -125,8 +125,12 @@ func TestMySQLCustomUser(t *testing.T) {
 			defer ours.Close()
 			name := dsn[strings.LastIndexByte(dsn, '/')+1:]
 			for _, c := range []struct{ table, column, want string }{
-				{"accounts_user", "id", kind}, {name + ".accounts_user", "id", kind}, {"accounts_user", "email", "varchar(254)"},
-				{"accounts_user", "none", ""}, {"none", "id", ""}, {"none.accounts_user", "id", ""},
+				{"accounts_user", "id", kind},
+				{name + ".accounts_user", "id", kind},
+				{"accounts_user", "email", "varchar(254)"},
+				{"accounts_user", "none", ""},
+				{"none", "id", ""},
+				{"none.accounts_user", "id", ""},
 			} {
 				if got, found, err := ours.ColumnType(t.Context(), c.table, c.column); err != nil || got != c.want || found != (c.want != "") {
 					t.Errorf("%s of %s: got %q, %v, %v, want %q", c.column, c.table, got, found, err, c.want)

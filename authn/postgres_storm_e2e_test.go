@@ -44,8 +44,13 @@ func TestPostgresCustomUser(t *testing.T) {
 	db := must(database.Open(t.Context(), database.Config{DSN: dsn}))
 	defer db.Close()
 	for _, c := range []struct{ table, column, want string }{
-		{"Odd Schema.accounts_user", "id", "uuid"}, {"Odd Schema.authtoken_token", "the key", "character varying(40)"},
-		{"auth_user", "id", "integer"}, {"auth_user", "ID", ""}, {"auth_user", "none", ""}, {"none", "id", ""}, {"none.auth_user", "id", ""},
+		{"Odd Schema.accounts_user", "id", "uuid"},
+		{"Odd Schema.authtoken_token", "the key", "character varying(40)"},
+		{"auth_user", "id", "integer"},
+		{"auth_user", "ID", ""},
+		{"auth_user", "none", ""},
+		{"none", "id", ""},
+		{"none.auth_user", "id", ""},
 	} {
 		if got, found, err := db.ColumnType(t.Context(), c.table, c.column); err != nil || got != c.want || found != (c.want != "") {
 			t.Errorf("%s of %s: got %q, %v, %v, want %q", c.column, c.table, got, found, err, c.want)

@@ -52,8 +52,12 @@ func TestSQLiteIsReadOnly(t *testing.T) {
 func TestColumnType(t *testing.T) {
 	db := open(t, Config{DSN: "sqlite:../../testdata/django_custom_user.sqlite3"})
 	for _, c := range []struct{ table, column, want string }{
-		{"accounts_user", "id", "char(32)"}, {"main.accounts_user", "id", "char(32)"}, {"authtoken_token", "key", "varchar(40)"},
-		{"accounts_user", "none", ""}, {"none", "id", ""}, {"temp.accounts_user", "id", ""},
+		{"accounts_user", "id", "char(32)"},
+		{"main.accounts_user", "id", "char(32)"},
+		{"authtoken_token", "key", "varchar(40)"},
+		{"accounts_user", "none", ""},
+		{"none", "id", ""},
+		{"temp.accounts_user", "id", ""},
 	} {
 		if got, found, err := db.ColumnType(t.Context(), c.table, c.column); err != nil || got != c.want || found != (c.want != "") {
 			t.Errorf("%s of %s: got %q, %v, %v, want %q", c.column, c.table, got, found, err, c.want)
