@@ -56,7 +56,7 @@ var (
 
 	storm = trial.Storm{Connections: 15000, Window: 4096, Queries: 1500}
 
-	recheck = trial.Recheck{Connections: 15000, Every: time.Minute, Revoked: 100, Share: 2}
+	recheck = trial.Recheck{Connections: 15000, Every: time.Minute, Rest: 20 * time.Second, Revoked: 100, Share: 2}
 
 	cycle = trial.Cycle{Connections: 10000, Warm: 3, Rounds: 6, Window: 64, Via: wire.ViaHeader}
 )

@@ -155,7 +155,11 @@ func TestStorm(t *testing.T) {
 func TestRecheck(t *testing.T) {
 	r := newRig(t, peer.Config{Any: true})
 	withDjango(r, 50, 1)
-	got := figures(t, r, Recheck{Connections: 30, Every: 300 * time.Millisecond, Revoked: 5, Share: 2})
+	all, err := (Recheck{Connections: 30, Every: 300 * time.Millisecond, Rest: 10 * time.Millisecond, Revoked: 5, Share: 2}).Run(t.Context(), r.Bench)
+	if err != nil || r.stops != 2 {
+		t.Fatalf("%v; %d servers were stopped, of 2", err, r.stops)
+	}
+	got := byName(all)
 	want(t, got, "connections of deleted tokens ended in time", 5, 5)
 	want(t, got, "other connections lost", 0, 0)
 	want(t, got, "rechecks", 1, 5/0.3)
