@@ -15,9 +15,9 @@ import (
 // until the close frame is out it takes no longer, and what a cache answers is part of that time. So the interval is 0.7 to
 // 0.8 of it, at random, an answer may be a tenth old, and a tenth is left for asking.
 const (
-	recheckChecks = 64 // at once
+	recheckChecks = 128 // at once
 	// Checks that are due at nearly the same time begin together, so that databases are asked for many at once.
-	minRecheckSlot, maxRecheckSlot = 5 * time.Millisecond, 100 * time.Millisecond
+	minRecheckSlot, maxRecheckSlot = 5 * time.Millisecond, 250 * time.Millisecond
 	// maxRecheckRetry is the longest that a connection waits of which nobody could say.
 	maxRecheckRetry = 10 * time.Second
 )
@@ -101,7 +101,7 @@ func (r *rechecks) removeLocked(w *watch) {
 
 // enqueueLocked has w looked at when at has come, together with those of the same slot.
 func (r *rechecks) enqueueLocked(w *watch, at time.Duration) {
-	slot := min(max(w.every/600, minRecheckSlot), maxRecheckSlot)
+	slot := min(max(w.every/240, minRecheckSlot), maxRecheckSlot)
 	w.due = at.Truncate(slot)
 	if w.index >= 0 {
 		heap.Fix(&r.queue, w.index)
