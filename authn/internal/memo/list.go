@@ -1,6 +1,9 @@
 package memo
 
-import "time"
+import (
+	"maps"
+	"time"
+)
 
 // list holds entries by use. Its Memo's lock guards it.
 type list[V any] struct {
@@ -64,13 +67,11 @@ func (m *Memo[V]) insert(e *entry[V]) {
 		}
 		m.remove(l.oldest)
 	}
-	now := time.Now()
-	for range 2 { // what nobody asks for must not stay for good
-		if l.oldest != nil && !now.Before(l.oldest.ends) {
-			m.remove(l.oldest)
-		}
-	}
 	m.entries[e.key] = e
+	m.most = max(m.most, len(m.entries))
+	if m.sweeper == nil {
+		m.sweeper = time.AfterFunc(m.period(), m.sweep)
+	}
 	l.push(e)
 	add(count, 1)
 	if e.indexed() {
@@ -107,6 +108,41 @@ func (m *Memo[V]) remove(e *entry[V]) {
 		e.next.prev = e.prev
 	}
 	e.next, e.prev = nil, nil
+}
+
+// period is how long after its end an entry is there at most.
+func (m *Memo[V]) period() time.Duration { return max(m.config.TTL, m.config.NegativeTTL, time.Second) }
+
+// sweep removes what has ended, since nobody else may: who connected once and stays never asks again. It comes back as long
+// as something is left.
+func (m *Memo[V]) sweep() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.sweeper = nil
+	now := time.Now()
+	for _, l := range []*list[V]{&m.good, &m.bad} {
+		for e := l.oldest; e != nil; {
+			next := e.newer
+			if !now.Before(e.ends) {
+				m.remove(e)
+			}
+			e = next
+		}
+	}
+	if left := len(m.entries); left < m.most/4 { // a map keeps the room that it once had
+		m.most = left
+		m.entries, m.subjects = shrunk(m.entries), shrunk(m.subjects)
+	}
+	if len(m.entries) > 0 {
+		m.sweeper = time.AfterFunc(m.period(), m.sweep)
+	}
+}
+
+// shrunk returns a map with the same entries, and with room for no more.
+func shrunk[K comparable, V any](old map[K]V) map[K]V {
+	m := make(map[K]V, len(old))
+	maps.Copy(m, old)
+	return m
 }
 
 func add(a Adder, n float64) {

@@ -81,6 +81,8 @@ type Memo[V any] struct {
 	subject  uint64                  // drops of subjects
 	dropped  [recent]string          // the last of them, by their number
 	emptied  uint64                  // drops, when everything was dropped last
+	most     int                     // entries since the maps were made
+	sweeper  *time.Timer             // nil: there is nothing to sweep
 	closed   bool
 
 	running sync.WaitGroup
@@ -335,6 +337,9 @@ func (m *Memo[V]) Close() {
 	m.mu.Lock()
 	m.closed = true
 	m.empty()
+	if m.sweeper != nil {
+		m.sweeper.Stop()
+	}
 	for f := range m.all {
 		f.cancel()
 	}

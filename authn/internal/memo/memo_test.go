@@ -349,16 +349,38 @@ func TestBounds(t *testing.T) {
 		if evicted.n != 2 {
 			t.Errorf("%v were pushed out, want 2", evicted.n)
 		}
-		time.Sleep(time.Minute) // all have ended
-		want(t, m, "good 9", Any, good("1"), Asked)
-		want(t, m, "good 10", Any, good("1"), Asked)
-		if g, _ := m.Len(); g > 6 || evicted.n != 2 {
-			t.Errorf("%d are left, %v were pushed out", g, evicted.n)
-		}
 		m.Close()
 		if goods.n != 0 || bads.n != 0 {
 			t.Errorf("counted %v and %v after the end", goods.n, bads.n)
 		}
+	})
+}
+
+// TestSweep: what has ended goes, also when nobody asks for anything any more, and so does the room that it took.
+func TestSweep(t *testing.T) {
+	c := config()
+	c.MaxGood = 1000
+	run(t, c, func(t *testing.T, m *Memo[string]) {
+		for i := range 100 {
+			want(t, m, fmt.Sprint("good ", i), Any, good(fmt.Sprint(i)), Asked)
+		}
+		want(t, m, "bad", Any, bad(""), Asked)
+		time.Sleep(30 * time.Second)
+		want(t, m, "late", Any, good("late"), Asked)
+		time.Sleep(30 * time.Second)
+		synctest.Wait()
+		if g, b := m.Len(); g != 1 || b != 0 || m.most != 1 || len(m.subjects) != 1 || m.sweeper == nil {
+			t.Errorf("%d good and %d bad are left, room for %d", g, b, m.most)
+		}
+		want(t, m, "late", Any, good("late"), Hit)
+		m.DropSubject("late") // it is in the map that was made anew
+		want(t, m, "late", Any, good("late"), Asked)
+		time.Sleep(2 * time.Minute)
+		synctest.Wait()
+		if g, _ := m.Len(); g != 0 || m.sweeper != nil {
+			t.Errorf("%d are left, or the sweeper still comes", g)
+		}
+		want(t, m, "late", Any, good("late"), Asked)
 	})
 }
 
