@@ -106,8 +106,9 @@ func (r *Register) Place(ctx context.Context) (string, error) {
 	if place, ok := r.known(); ok {
 		return place, nil
 	}
+	had, high := r.had()
 	place, last, err := r.find(ctx, true)
-	if err == nil && r.lost(place, last) {
+	if err == nil && place == had && last < high {
 		r.replace(ctx)
 		place, last, err = r.find(ctx, true)
 	}
@@ -123,11 +124,12 @@ func (r *Register) Place(ctx context.Context) (string, error) {
 	return place, nil
 }
 
-// lost reports whether the stream of the place has had a higher sequence than its last one is.
-func (r *Register) lost(place string, last uint64) bool {
+// had returns the place that is known and a sequence that its stream has had. Who looks whether the stream has lost messages
+// calls it before: others spend meanwhile, and their messages are behind what the stream says.
+func (r *Register) had() (place string, high uint64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return place == r.place && last < r.high
+	return r.place, r.high
 }
 
 // replace deletes a stream that has lost messages, so that nothing that was issued before can be spent. That this fails
@@ -209,12 +211,12 @@ func (r *Register) Spend(ctx context.Context, place, id string) (first bool, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, registerTimeout)
 	defer cancel()
-	high := r.highest(place)
+	had, high := r.had()
 	ack, err := r.js.PublishMsg(ctx, &nats.Msg{Subject: r.prefix + place + "." + id},
 		jetstream.WithExpectStream(r.stream), jetstream.WithExpectLastSequencePerSubject(0), jetstream.WithRetryAttempts(1))
 	var api *jetstream.APIError
 	switch {
-	case err == nil && ack.Sequence <= high:
+	case err == nil && place == had && ack.Sequence <= high:
 		r.replace(ctx)
 		return false, nil
 	case err == nil:
@@ -234,16 +236,6 @@ func (r *Register) Spend(ctx context.Context, place, id string) (first bool, err
 		err = cmp.Or(ferr, err)
 	}
 	return false, fmt.Errorf("%w: %w", ErrRegister, explainRegister(err))
-}
-
-// highest returns a sequence that the stream of the place has had; 0: none is known.
-func (r *Register) highest(place string) uint64 {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if place != r.place {
-		return 0
-	}
-	return r.high
 }
 
 // saw notes a sequence of the place, which may be the first that is heard of it.
