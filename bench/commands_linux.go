@@ -292,12 +292,13 @@ func defineRecheck(flags *flag.FlagSet) func() ([]runner, error) {
 	o := recheck
 	flags.IntVar(&o.Connections, "n", o.Connections, "connections")
 	flags.DurationVar(&o.Every, "every", o.Every, "recheck of the route")
+	flags.DurationVar(&o.Rest, "rest", o.Rest, "how long to look at a server that does not look again")
 	flags.IntVar(&o.Revoked, "revoked", o.Revoked, "tokens that are deleted meanwhile")
 	return func() ([]runner, error) {
 		if o.Revoked > o.Connections {
 			return nil, fmt.Errorf("-revoked %d: want no more than connections", o.Revoked)
 		}
-		return []runner{o}, positive(o.Connections, o.Revoked, int(o.Every/time.Second))
+		return []runner{o}, positive(o.Connections, o.Revoked, int(o.Every/time.Second), int(o.Rest/time.Millisecond))
 	}
 }
 
