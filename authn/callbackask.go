@@ -95,7 +95,7 @@ func newAsker(c CallbackConfig, kind, name string) (*asker, error) {
 			return n.ConsecutiveFailures >= breakerRow || n.Requests >= breakerMin && n.TotalFailures >= n.Requests/2
 		},
 		OnStateChange: func(_ string, _, to gobreaker.State) { a.metrics.state.Set(float64(to)) },
-		IsExcluded:    func(err error) bool { return errors.Is(err, errAbandoned) },
+		IsExcluded:    func(err error) bool { return errors.Is(err, errAbandoned) || errors.Is(err, errHurried) },
 	})
 	return a, nil
 }
@@ -121,6 +121,7 @@ func callbackURL(s string) (*url.URL, error) {
 var (
 	errBreaker   = errors.New("it failed again and again, so it is not asked for some seconds")
 	errAbandoned = errors.New("the client left before it answered")
+	errHurried   = errors.New("the handshake had no time left for its answer")
 	errTimeout   = errors.New("it did not answer in time")
 	errNoHTTP    = errors.New("what it answers is no HTTP")
 	errTooLong   = fmt.Errorf("the answer is over %d bytes", maxCallbackBody)
@@ -158,6 +159,7 @@ func (a *asker) ask(ctx context.Context, h http.Header) callbackReply {
 // try asks once, and once more where that makes sense. Its error means that the application is in trouble; an answer that
 // is wrong in itself is an error of the reply.
 func (a *asker) try(parent context.Context, h http.Header) (callbackReply, error) {
+	start := time.Now()
 	ctx, cancel := context.WithTimeout(parent, a.timeout)
 	defer cancel()
 	r, err := a.once(ctx, h)
@@ -176,6 +178,9 @@ func (a *asker) try(parent context.Context, h http.Header) (callbackReply, error
 	case errors.Is(parent.Err(), context.Canceled):
 		a.metrics.abandoned.Inc()
 		err = errAbandoned
+	case parent.Err() != nil && time.Since(start) < a.timeout/2:
+		a.metrics.abandoned.Inc()
+		err = errHurried // a client that is slow to ask must not make the application look slow
 	case ctx.Err() != nil:
 		a.metrics.timeout.Inc()
 		err = errTimeout

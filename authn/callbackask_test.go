@@ -156,6 +156,27 @@ func TestCallbackAbandoned(t *testing.T) {
 	})
 }
 
+// Nor does one that took all the time of its handshake to ask: many of them do not keep others from being answered.
+func TestCallbackHurried(t *testing.T) {
+	inTrouble(t, hangs, func(t *testing.T, v *trouble) {
+		for range 3 * breakerMin {
+			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
+			err := v.ask(ctx)
+			cancel()
+			wantReason(t, err, ErrUnavailable, ReasonVerifierUnavailable)
+			if !errors.Is(err, errHurried) {
+				t.Fatal(err)
+			}
+		}
+		v.count(t, "abandoned", 3*breakerMin)
+		v.count(t, "timeout", 0)
+		v.will(says(200, `{"subject":"1"}`))
+		if err := v.ask(t.Context()); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
 func TestCallbackRetries(t *testing.T) {
 	failing := func(status int) func(http.ResponseWriter, *http.Request) {
 		return says(status, "")
