@@ -1,9 +1,6 @@
 package authn
 
 import (
-	"errors"
-	"fmt"
-
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/fairlead-ws/fairlead/authn/internal/memo"
@@ -28,19 +25,19 @@ func newCacheMetrics(r prometheus.Registerer, of string) (m cacheMetrics, err er
 	if of == "authorizer" {
 		prefix, what = "fairlead_decision_cache", "groups"
 	}
-	if m.answers, err = register(r, prometheus.NewCounterVec(prometheus.CounterOpts{
+	if m.answers, err = registered(r, prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: prefix + "_total",
 		Help: "Questions about " + what + " to a cache, by where the answer came from.",
 	}, []string{of, "result"})); err != nil {
 		return m, err
 	}
-	if m.entries, err = register(r, prometheus.NewGaugeVec(prometheus.GaugeOpts{
+	if m.entries, err = registered(r, prometheus.NewGaugeVec(prometheus.GaugeOpts{
 		Name: prefix + "_entries",
 		Help: "Answers about " + what + " that are kept, some of which may have ended, by what they say.",
 	}, []string{of, "answer"})); err != nil {
 		return m, err
 	}
-	m.evicted, err = register(r, prometheus.NewCounterVec(prometheus.CounterOpts{
+	m.evicted, err = registered(r, prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: prefix + "_evicted_total",
 		Help: "Good answers about " + what + " that were forgotten before their time, since there were too many.",
 	}, []string{of}))
@@ -70,20 +67,4 @@ func (c *cacheCounts) count(how memo.How) {
 	default:
 		c.asked.Inc()
 	}
-}
-
-// register registers c, or returns what another one has registered in its place. A nil r leaves it unregistered.
-func register[C prometheus.Collector](r prometheus.Registerer, c C) (C, error) {
-	if r == nil {
-		return c, nil
-	}
-	if err := r.Register(c); err != nil {
-		if already, ok := errors.AsType[prometheus.AlreadyRegisteredError](err); ok {
-			if there, ok := already.ExistingCollector.(C); ok {
-				return there, nil
-			}
-		}
-		return c, fmt.Errorf("authn: %w", err)
-	}
-	return c, nil
 }

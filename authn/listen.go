@@ -77,13 +77,13 @@ func NewListener(c ListenerConfig) (*Listener, error) {
 }
 
 func (l *Listener) register(r prometheus.Registerer, name string) error {
-	listening, err := register(r, prometheus.NewGaugeVec(prometheus.GaugeOpts{
+	listening, err := registered(r, prometheus.NewGaugeVec(prometheus.GaugeOpts{
 		Name: "fairlead_auth_listening", Help: "1 while PostgreSQL tells of changes (LISTEN), 0 while it does not.",
 	}, []string{"verifier"}))
 	if err != nil {
 		return err
 	}
-	changes, err := register(r, prometheus.NewCounterVec(prometheus.CounterOpts{
+	changes, err := registered(r, prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "fairlead_auth_changes_total", Help: "Changes that PostgreSQL told of, by what they are about.",
 	}, []string{"verifier", "kind"}))
 	if err != nil {

@@ -63,7 +63,8 @@ func newAuthQueries(r prometheus.Registerer, verifier string) (observe func(keys
 	}, nil
 }
 
-// registered registers c, or returns the collector that another verifier registered before.
+// registered registers c, or returns the collector that another one of its kind registered before. A nil r leaves it
+// unregistered.
 func registered[C prometheus.Collector](r prometheus.Registerer, c C) (C, error) {
 	if r == nil {
 		return c, nil
