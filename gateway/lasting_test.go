@@ -153,8 +153,14 @@ type user struct {
 // connect connects a client with a token, to a group.
 func (n *lasting) connect(token, group string) *user {
 	n.t.Helper()
+	return n.connectTo("/ws/" + group + "?token=" + token)
+}
+
+// connectTo connects a client to a target.
+func (n *lasting) connectTo(target string) *user {
+	n.t.Helper()
 	client := n.listen.dial(n.t)
-	send(n.t, client, handshakeTo("/ws/"+group+"?token="+token))
+	send(n.t, client, handshakeTo(target))
 	br := bufio.NewReader(client)
 	readUpgrade(n.t, br)
 	u := &user{conn: client, done: make(chan struct{})}

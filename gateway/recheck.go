@@ -42,12 +42,14 @@ type rechecks struct {
 	loops  bool     // the goroutine runs
 	all    []*watch // in no order
 	queue  watchQueue
+	unsaid map[string]time.Duration // routes of whose connections nobody could say lately: when that was
+	stuck  int                      // checks of them that go on
 }
 
 func newRechecks(g *Gateway) *rechecks {
 	r := &rechecks{
 		gateway: g, began: time.Now(), slots: make(chan struct{}, recheckChecks), wake: make(chan struct{}, 1),
-		matches: sync.Pool{New: func() any { return new(match) }},
+		matches: sync.Pool{New: func() any { return new(match) }}, unsaid: map[string]time.Duration{},
 	}
 	r.ctx, r.cancel = context.WithCancel(context.Background())
 	return r
@@ -101,8 +103,7 @@ func (r *rechecks) removeLocked(w *watch) {
 
 // enqueueLocked has w looked at when at has come, together with those of the same slot.
 func (r *rechecks) enqueueLocked(w *watch, at time.Duration) {
-	slot := min(max(w.every/240, minRecheckSlot), maxRecheckSlot)
-	w.due = at.Truncate(slot)
+	w.due = at.Truncate(recheckSlot(w.every))
 	if w.index >= 0 {
 		heap.Fix(&r.queue, w.index)
 	} else {
@@ -130,10 +131,10 @@ func (r *rechecks) run() {
 		case <-r.ctx.Done():
 			return
 		}
-		w, wait, more := r.take()
+		w, stuck, wait, more := r.take()
 		if w != nil {
 			r.running.Go(func() {
-				defer func() { <-r.slots }()
+				defer r.leave(stuck)
 				r.check(w)
 			})
 			continue
@@ -152,22 +153,32 @@ func (r *rechecks) run() {
 	}
 }
 
-// take takes the next that is due out of the queue; nil where none is, with how long it is until one will be. more is false
-// when the goroutine is to end.
-func (r *rechecks) take() (w *watch, wait time.Duration, more bool) {
+// take takes the next that is due out of the queue; nil where none is, with how long it is until one will be. stuck is for
+// leave. more is false when the goroutine is to end.
+func (r *rechecks) take() (w *watch, stuck bool, wait time.Duration, more bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	switch {
-	case r.closed || len(r.all) == 0:
-		r.loops = false
-		return nil, 0, false
-	case len(r.queue) == 0: // all are being looked at: what comes of it wakes us
-		return nil, time.Hour, true
+	for {
+		switch {
+		case r.closed || len(r.all) == 0:
+			r.loops = false
+			return nil, false, 0, false
+		case len(r.queue) == 0: // all are being looked at: what comes of it wakes us
+			return nil, false, time.Hour, true
+		}
+		if wait = r.queue[0].due - r.now(); wait > 0 {
+			return nil, false, wait, true
+		}
+		w = heap.Pop(&r.queue).(*watch)
+		switch {
+		case !r.troubledLocked(w.route):
+			return w, false, 0, true
+		case r.stuck < recheckStuck:
+			r.stuck++
+			return w, true, 0, true
+		}
+		r.enqueueLocked(w, r.now()+max(w.every/20, 2*recheckSlot(w.every)))
 	}
-	if wait = r.queue[0].due - r.now(); wait > 0 {
-		return nil, wait, true
-	}
-	return heap.Pop(&r.queue).(*watch), 0, true
 }
 
 // begin takes what a check needs. It reports false when the connection is gone.

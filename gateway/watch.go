@@ -155,6 +155,7 @@ func (r *rechecks) check(w *watch) {
 		w.expires = id.Expires
 		result = recheckRefreshed
 	case result == recheckUnavailable:
+		r.unavailable(w.route)
 		next = min(w.every/5, maxRecheckRetry)
 	}
 	r.gateway.metrics.rechecks[result].Inc()
@@ -238,7 +239,8 @@ func (w *watch) decide(ctx context.Context, m *match, kept *authn.Kept) (id *ses
 		q := &authn.Question{Identity: id, Group: g, Params: m.paramsFor(g), Request: w.request}
 		if _, err := route.Authorizer.Authorize(ctx, q); err != nil {
 			err = undecided(err)
-			if result = recheckResultOf(err); result == recheckForbidden && w.moved && w.request != nil {
+			_, retains := route.Authorizer.(authn.Retainer)
+			if result = recheckResultOf(err); result == recheckForbidden && w.moved && (retains || w.request != nil) {
 				result = recheckMoved // it may look for something that the authorizer from before did not retain
 			}
 			return nil, result, err

@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"context"
 	"errors"
 	"testing"
 	"testing/synctest"
@@ -211,6 +212,40 @@ func TestWatchRetainsForTheAuthorizerFromBefore(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Nor is one where none retained anything before.
+func TestWatchRetainedNothingForTheAuthorizer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPeople()
+		n := newLasting(t, p.route(t, 10*time.Second))
+		u := n.connect("a", "app_1")
+		after := p.route(t, 10*time.Second)
+		after.Authorizer = reader{&keeper{people: p}}
+		if _, err := n.SetRoutes([]Route{after}); err != nil {
+			t.Fatal(err)
+		}
+		if <-u.done; u.code != 1012 {
+			t.Errorf("closed with %d, want 1012", u.code)
+		}
+		if u = n.connect("a", "app_1"); !u.open() {
+			t.Fatal("it does not come in again")
+		}
+		time.Sleep(20 * time.Second)
+		if synctest.Wait(); !u.open() {
+			t.Errorf("closed with %d", u.code)
+		}
+	})
+}
+
+// reader forbids where it has nothing to look at.
+type reader struct{ *keeper }
+
+func (r reader) Authorize(ctx context.Context, q *authn.Question) (string, error) {
+	if q.Request == nil || len(q.Request.RawQuery) == 0 {
+		return "", &authn.Error{Kind: authn.ErrForbidden, Reason: authn.ReasonForbidden}
+	}
+	return r.keeper.Authorize(ctx, q)
 }
 
 // Close interrupts what goes on, waits for it, and asks nothing more; connections stay.
