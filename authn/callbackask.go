@@ -240,7 +240,9 @@ func (a *asker) once(ctx context.Context, h http.Header) (r callbackReply, err e
 		r.err = fmt.Errorf("it answers %d: the URL is another one; look at its scheme and at the slash at its end", r.status)
 	default:
 		err = fmt.Errorf("it answers %d; want 200, 204, 401 or 403", r.status)
-		if r.status < http.StatusInternalServerError && r.status != http.StatusTooManyRequests { // it is well, and does not know the question
+		if !retryable(r) && r.status != http.StatusTooManyRequests {
+			// It is well, and does not know the question, or cannot answer this one (500): a client that finds such a question
+			// must not keep the others from theirs.
 			a.metrics.badStatus.Inc()
 			r.err, err = err, nil
 		}

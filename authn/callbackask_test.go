@@ -242,7 +242,7 @@ func TestCallbackRetryBudget(t *testing.T) {
 
 // An application that fails is left alone, tried again, and asked as before once it is well.
 func TestCallbackBreaker(t *testing.T) {
-	inTrouble(t, says(500, ""), func(t *testing.T, v *trouble) {
+	inTrouble(t, says(429, ""), func(t *testing.T, v *trouble) {
 		state := func() float64 { return testutil.ToFloat64(v.asker.metrics.state) }
 		for range breakerRow {
 			wantReason(t, v.ask(t.Context()), ErrUnavailable, ReasonVerifierUnavailable)
@@ -286,7 +286,7 @@ func TestCallbackBreaker(t *testing.T) {
 
 // Answers that say no, and those that are wrong in themselves, do not open it: to ask less would mend nothing.
 func TestCallbackBreakerStaysClosed(t *testing.T) {
-	for _, answer := range []http.HandlerFunc{says(401, ""), says(403, ""), says(204, ""), says(404, ""), says(301, ""), says(200, "no JSON")} {
+	for _, answer := range []http.HandlerFunc{says(401, ""), says(403, ""), says(204, ""), says(404, ""), says(500, ""), says(301, ""), says(200, "no JSON")} {
 		inTrouble(t, answer, func(t *testing.T, v *trouble) {
 			for range 3 * breakerMin {
 				if err := v.ask(t.Context()); err == nil || errors.Is(err, errBreaker) {
