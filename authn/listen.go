@@ -45,6 +45,7 @@ type Listener struct {
 	database  *database.Listener
 	lacking   string // asks for the tables without a trigger
 	listening prometheus.Gauge
+	failures  prometheus.Counter
 	changes   [ChangeSession + 1]prometheus.Counter
 	malformed prometheus.Counter
 
@@ -89,7 +90,13 @@ func (l *Listener) register(r prometheus.Registerer, name string) error {
 	if err != nil {
 		return err
 	}
-	l.listening = listening.WithLabelValues(name)
+	failures, err := registered(r, prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "fairlead_auth_listen_failures_total", Help: "Times that listening for changes ended or could not begin; it is tried again.",
+	}, []string{"verifier"}))
+	if err != nil {
+		return err
+	}
+	l.listening, l.failures = listening.WithLabelValues(name), failures.WithLabelValues(name)
 	for kind, word := range map[ChangeKind]string{ChangeAll: "all", ChangeUser: "user", ChangeToken: "token", ChangeSession: "session"} {
 		l.changes[kind] = changes.WithLabelValues(name, word)
 	}
@@ -184,8 +191,9 @@ func (l *Listener) tell(listening bool) {
 	l.c.OnListening(listening)
 }
 
-// failed logs the first failure in a row.
+// failed counts each failure, and logs the first in a row.
 func (l *Listener) failed(err error) {
+	l.failures.Inc()
 	if l.quiet {
 		return
 	}

@@ -202,6 +202,9 @@ fairlead_auth_changes_total{kind="malformed",verifier="drf"} 1
 fairlead_auth_changes_total{kind="session",verifier="drf"} 1
 fairlead_auth_changes_total{kind="token",verifier="drf"} 1
 fairlead_auth_changes_total{kind="user",verifier="drf"} 1
+# HELP fairlead_auth_listen_failures_total Times that listening for changes ended or could not begin; it is tried again.
+# TYPE fairlead_auth_listen_failures_total counter
+fairlead_auth_listen_failures_total{verifier="drf"} 1
 # HELP fairlead_auth_listening 1 while PostgreSQL tells of changes (LISTEN), 0 while it does not.
 # TYPE fairlead_auth_listening gauge
 fairlead_auth_listening{verifier="drf"} 1
