@@ -133,15 +133,18 @@ func (v *Callback) verify(ctx context.Context, c Credential) (*session.Identity,
 // Retain implements [Retainer]: it keeps the fields that go along, the path, the route and the address.
 func (v *Callback) Retain(r *Request) (kept *Request, again bool) { return v.asker.retain(r), true }
 
+// ErrKnowsEverybody is what [Callback.Check] says of an application that lets everybody in.
+var ErrKnowsEverybody = errors.New("the application knows who a client without any credential is: so everybody would be; it should answer 204 or 401")
+
 // Check asks who sends a request with nothing in it, and returns what keeps the application from answering; also when it
-// knows such a client. It blocks as Verify does.
+// knows such a client ([ErrKnowsEverybody]). It blocks as Verify does.
 func (v *Callback) Check(ctx context.Context) error {
 	id, err := v.verify(ctx, Credential{From: "request", Request: &Request{Path: []byte("/")}})
 	switch {
 	case errors.Is(err, ErrUnavailable):
 		return fmt.Errorf("%s: %w", v.asker.name, err)
 	case err == nil && id != nil:
-		return fmt.Errorf("%s: the application knows who a client without any credential is: so everybody would be; it should answer 204 or 401", v.asker.name)
+		return fmt.Errorf("%s: %w", v.asker.name, ErrKnowsEverybody)
 	}
 	return nil
 }

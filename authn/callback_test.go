@@ -426,7 +426,7 @@ func TestCallbackCheck(t *testing.T) {
 		if (verr == nil) != want[0] || (zerr == nil) != want[1] {
 			t.Errorf("%d: %v, %v", status, verr, zerr)
 		}
-		if verr != nil && !strings.HasPrefix(verr.Error(), "app: ") {
+		if errors.Is(verr, ErrKnowsEverybody) != (status == 200) || verr != nil && !strings.HasPrefix(verr.Error(), "app: ") {
 			t.Errorf("%d: %v", status, verr)
 		}
 	}

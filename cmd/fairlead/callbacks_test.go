@@ -202,3 +202,14 @@ func TestCallbackRecheck(t *testing.T) {
 	cid.send("still here")
 	cid.want("still here")
 }
+
+// Where the application lets everybody in, nobody is refused with 503.
+func TestDoctorKnowsEverybody(t *testing.T) {
+	app := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte(`{"subject":1}`)) }))
+	defer app.Close()
+	d := newDoctor(t, "[[verifier]]\nname = \"app\"\nkind = \"callback\"\nurl = \""+app.URL+"\"\n"+anyone, nil)
+	d.databases(t.Context())
+	if got := d.found("verifier app"); !strings.HasPrefix(got, "fail: the application knows who a client without any credential is") || !strings.HasSuffix(got, "nobody would be refused") {
+		t.Errorf("got %q", got)
+	}
+}

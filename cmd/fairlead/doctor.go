@@ -141,11 +141,13 @@ func (d *doctor) files() {
 	secrets := map[string]string{"nats.password_file": l.NATS.PasswordFile, "nats.creds": l.NATS.Creds, "nats.tls_key": l.NATS.TLSKey, "tls.key": l.TLS.Key, "api.keys_file": l.API.KeysFile, "session.secret_file": l.Session.SecretFile}
 	for i, v := range l.Verifiers {
 		secrets[fmt.Sprintf("verifier[%d].secret_file", i)] = v.SecretFile
+		secrets[fmt.Sprintf("verifier[%d].secret_fallbacks_file", i)] = v.SecretFallbacksFile
 		secrets[fmt.Sprintf("verifier[%d].users_file", i)] = v.UsersFile
 		secrets[fmt.Sprintf("verifier[%d].dsn_file", i)] = v.DSNFile
 	}
 	for i, a := range l.Authorizers {
 		secrets[fmt.Sprintf("authorizer[%d].secret_file", i)] = a.SecretFile
+		secrets[fmt.Sprintf("authorizer[%d].secret_fallbacks_file", i)] = a.SecretFallbacksFile
 		secrets[fmt.Sprintf("authorizer[%d].dsn_file", i)] = a.DSNFile
 	}
 	for _, key := range sortedNames(secrets) {
@@ -200,7 +202,8 @@ func (d *doctor) certificate() {
 // databases asks each database and each application what a handshake would, and each issuer for its keys.
 func (d *doctor) databases(ctx context.Context) {
 	type checker interface{ Check(context.Context) error }
-	ask := func(what string, part any) {
+	ask := func(kind, name string, part any) {
+		what := kind + " " + name
 		c, ok := part.(checker)
 		if !ok { // it asks nobody
 			return
@@ -217,16 +220,20 @@ func (d *doctor) databases(ctx context.Context) {
 		defer cancel()
 		start := time.Now()
 		if err := c.Check(ctx); err != nil {
-			d.note(what, fails, err.Error(), "until it answers, handshakes that need it are refused with 503")
+			advice := "until it answers, handshakes that need it are refused with 503"
+			if errors.Is(err, authn.ErrKnowsEverybody) {
+				advice = "mend the application's view before a route asks it: nobody would be refused"
+			}
+			d.note(what, fails, strings.TrimPrefix(err.Error(), name+": "), advice)
 			return
 		}
 		d.note(what, fine, "what it asks answers in "+time.Since(start).Round(100*time.Microsecond).String(), "")
 	}
 	for _, name := range sortedNames(d.parts.verifiers) {
-		ask("verifier "+name, d.parts.verifiers[name])
+		ask("verifier", name, d.parts.verifiers[name])
 	}
 	for _, name := range sortedNames(d.parts.authorizers) {
-		ask("authorizer "+name, d.parts.authorizers[name])
+		ask("authorizer", name, d.parts.authorizers[name])
 	}
 	for _, l := range d.parts.listeners {
 		ctx, cancel := context.WithTimeout(ctx, d.timeout)

@@ -93,8 +93,8 @@ func TestUserModel(t *testing.T) {
 
 	d.databases(t.Context())
 	for check, says := range map[string]string{
-		"verifier custom": "ok: ", "verifier everybody": "ok: ", "verifier wrong": "fail: wrong: sqlite: SQL logic error: no such column: u.username",
-		"verifier away": "fail: away: mysql: ", "authorizer member": "fail: member: mysql: ",
+		"verifier custom": "ok: ", "verifier everybody": "ok: ", "verifier wrong": "fail: sqlite: SQL logic error: no such column: u.username",
+		"verifier away": "fail: mysql: ", "authorizer member": "fail: mysql: ",
 	} {
 		if got := d.found(check); !strings.Contains(got, says) || strings.Contains(got, "s3cr3t") {
 			t.Errorf("%s: %q, want %q", check, got, says)

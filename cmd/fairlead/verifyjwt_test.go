@@ -325,7 +325,7 @@ func TestDoctorJWKS(t *testing.T) {
 	d.diagnosis.Findings = nil
 	d.databases(t.Context())
 	got := d.found("verifier looked_up")
-	if !strings.HasPrefix(got, "fail: looked_up: "+o.URL+"/keys answers 502, want 200") || strings.Contains(got, "S3CRET") {
+	if !strings.HasPrefix(got, "fail: "+o.URL+"/keys answers 502, want 200") || strings.Contains(got, "S3CRET") {
 		t.Errorf("got %q", got)
 	}
 }

@@ -157,10 +157,10 @@ func (l *Loaded) Summary() string {
 		b.WriteString("bus        embedded NATS inside the process: this node alone\n")
 	}
 	for _, v := range l.Verifiers {
-		fmt.Fprintf(&b, "verifier   %s (%s)\n", v.Name, v.Kind)
+		fmt.Fprintf(&b, "verifier   %s (%s)\n", v.Name, kindOf(v.Kind, v.Of))
 	}
 	for _, a := range l.Authorizers {
-		fmt.Fprintf(&b, "authorizer %s (%s)\n", a.Name, a.Kind)
+		fmt.Fprintf(&b, "authorizer %s (%s)\n", a.Name, kindOf(a.Kind, a.Of))
 	}
 	for _, r := range l.Routes {
 		fmt.Fprintf(&b, "route      %s\n", r.summary())
@@ -169,6 +169,13 @@ func (l *Loaded) Summary() string {
 		b.WriteString("route      none: nobody can connect\n")
 	}
 	return b.String()
+}
+
+func kindOf(kind string, of []string) string {
+	if len(of) == 0 {
+		return kind
+	}
+	return kind + " of " + strings.Join(of, ", ")
 }
 
 func (r *Route) summary() string {
@@ -186,6 +193,12 @@ func (r *Route) summary() string {
 	parts = append(parts, "lets in "+strings.Join(from, ", "))
 	if r.Authorize != "" {
 		parts = append(parts, "asks "+r.Authorize)
+	}
+	if r.Recheck > 0 {
+		parts = append(parts, "looks again within "+r.Recheck.String())
+	}
+	if r.Reject == "close" {
+		parts = append(parts, "refuses by a close frame")
 	}
 	if len(r.Join) > 0 {
 		parts = append(parts, "joins "+strings.Join(r.Join, ", "))

@@ -86,6 +86,11 @@ func TestSummary(t *testing.T) {
 			"[[authorizer]]\nname = \"g\"\nkind = \"grants\"\n" + route("category = \"app\"\njoin = [\"a\", \"b\"]\nauthorize = \"g\""),
 			[]string{"authorizer g (grants)", "/a of category app; lets in anonymous; asks g; joins a, b; a message is for \"broadcast\""},
 		},
+		"of, recheck, reject": {
+			"[[authorizer]]\nname = \"g\"\nkind = \"grants\"\n[[authorizer]]\nname = \"e\"\nkind = \"any\"\nof = [\"g\"]\n" +
+				route("authorize = \"e\"\nrecheck = \"1m\"\nreject = \"close\""),
+			[]string{"authorizer e (any of g)", "asks e; looks again within 1m0s; refuses by a close frame; a message"},
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			got := mustLoad(t, tt.text, Source{}).Summary()

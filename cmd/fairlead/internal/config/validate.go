@@ -6,6 +6,7 @@ import (
 	"net"
 	"reflect"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -102,7 +103,7 @@ func (l *Loaded) checkVerifier(i int) {
 	case KindJWT:
 		l.checkJWT(key, v)
 	case KindIssuers:
-		l.checkOf(key, v.Of, v.Name, "verifier", l.verifierNames())
+		l.checkOf(key, v.Of, v.Name, "verifier", l.namesOfKind(KindJWT), l.verifierNames())
 	case KindCallback:
 		l.checkURL(key+".url", v.URL)
 		l.checkTimeout(key+".timeout", v.Timeout)
@@ -141,7 +142,7 @@ func (l *Loaded) checkAuthorizer(i int) {
 	case KindSigned:
 		l.checkSigned(key, a)
 	case KindAny:
-		l.checkOf(key, a.Of, a.Name, "authorizer", l.authorizerNames())
+		l.checkOf(key, a.Of, a.Name, "authorizer", l.authorizerNamesBut(KindAny), l.authorizerNames())
 	}
 }
 
@@ -180,8 +181,11 @@ func (l *Loaded) checkRoute(i int) {
 		l.add(key+".invalid", "the route looks for no credential that could be invalid; want a credential list, or leave invalid out")
 	}
 	l.checkNotNegative(key+".recheck", int64(r.Recheck))
-	if r.Recheck > 0 && r.Recheck < time.Second {
+	switch {
+	case r.Recheck > 0 && r.Recheck < time.Second:
 		l.add(key+".recheck", "is %v; want 0 for never, or a second and more, such as \"60s\"", r.Recheck)
+	case r.Recheck > 0 && r.Authorize == "" && !l.asksAgain(r):
+		l.add(key+".recheck", "there is nothing to look at again: the route has no authorizer, and no credential that could be verified again (tickets are used up); want one of them, or leave recheck out")
 	}
 	if r.Authorize != "" && l.AuthorizerIndex(r.Authorize) < 0 {
 		l.add(key+".authorize", "%s", unknownName("authorizer", r.Authorize, l.authorizerNames()))
@@ -206,12 +210,24 @@ func (l *Loaded) checkCredential(key string, c *Credential) {
 	if c.From == "subprotocol" && c.Prefix == "" {
 		l.add(key+".prefix", `is missing; want what stands before the token, such as "bearer."`)
 	}
+	v := l.VerifierIndex(c.Verifier)
 	switch {
 	case c.Verifier == "":
 		l.add(key+".verifier", "is missing; want the name of a verifier%s", known(l.verifierNames()))
-	case l.VerifierIndex(c.Verifier) < 0:
+	case v < 0:
 		l.add(key+".verifier", "%s", unknownName("verifier", c.Verifier, l.verifierNames()))
+	case c.From == "request" && l.Verifiers[v].Kind != KindCallback && l.Verifiers[v].Kind != "":
+		l.add(key+".from", "is \"request\", which holds no credential of its own; want a verifier of kind \"callback\", which looks for itself, or a header, cookie, query or subprotocol")
 	}
+}
+
+// asksAgain reports whether the route has a credential that can be verified again, or one that is unknown: that is a mistake
+// of its own.
+func (l *Loaded) asksAgain(r *Route) bool {
+	return slices.ContainsFunc(r.Credentials, func(c Credential) bool {
+		i := l.VerifierIndex(c.Verifier)
+		return i < 0 || l.Verifiers[i].Kind != KindTicket
+	})
 }
 
 func unknownName(what, name string, all []string) string {
@@ -229,6 +245,26 @@ func (c *Config) verifierNames() []string {
 	list := make([]string, len(c.Verifiers))
 	for i, v := range c.Verifiers {
 		list[i] = v.Name
+	}
+	return list
+}
+
+// namesOfKind returns the names of the verifiers of a kind.
+func (c *Config) namesOfKind(kind string) (list []string) {
+	for _, v := range c.Verifiers {
+		if v.Kind == kind {
+			list = append(list, v.Name)
+		}
+	}
+	return list
+}
+
+// authorizerNamesBut returns the names of the authorizers that are of another kind.
+func (c *Config) authorizerNamesBut(kind string) (list []string) {
+	for _, a := range c.Authorizers {
+		if a.Kind != kind {
+			list = append(list, a.Name)
+		}
 	}
 	return list
 }

@@ -85,17 +85,17 @@ func (l *Loaded) checkSigned(key string, a *Authorizer) {
 	l.checkNotNegative(key+".max_age", int64(a.MaxAge))
 }
 
-// checkOf looks at a list of the names of other entries.
-func (l *Loaded) checkOf(key string, of []string, own, what string, all []string) {
+// checkOf looks at a list of the names of other entries: all are those that there are, fit those of them that can be meant.
+func (l *Loaded) checkOf(key string, of []string, own, what string, fit, all []string) {
 	if len(of) == 0 {
-		l.add(key+".of", "is empty; want the names of the %ss to choose from%s", what, known(all))
+		l.add(key+".of", "is empty; want the names of the %ss to choose from%s", what, known(fit))
 	}
 	for i, name := range of {
 		switch {
 		case name == own:
 			l.add(key+".of", "names itself; want other %ss", what)
 		case !slices.Contains(all, name):
-			l.add(key+".of", "%s", unknownName(what, name, all))
+			l.add(key+".of", "%s", unknownName(what, name, fit))
 		case slices.Contains(of[:i], name):
 			l.add(key+".of", "has %q twice", name)
 		}

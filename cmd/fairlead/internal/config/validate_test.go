@@ -202,6 +202,32 @@ func TestErrors(t *testing.T) {
 				`FILE:8: authorizer[1].query: belongs to "sql", and this is "grants"`,
 			},
 		},
+		"of": {
+			"[[verifier]]\nname = \"t\"\nkind = \"ticket\"\n[[verifier]]\nname = \"i\"\nkind = \"issuers\"\n" +
+				"[[authorizer]]\nname = \"g\"\nkind = \"grants\"\n[[authorizer]]\nname = \"e\"\nkind = \"any\"\nof = [\"e\", \"gg\", \"g\", \"g\"]",
+			[]string{
+				`FILE:4: verifier[1].of: is empty; want the names of the verifiers to choose from; there is none`,
+				`FILE:13: authorizer[1].of: names itself; want other authorizers`,
+				`FILE:13: authorizer[1].of: no authorizer is called "gg"; there is "g"; did you mean "g"?`,
+				`FILE:13: authorizer[1].of: has "g" twice`,
+			},
+		},
+		"nothing to look at again": {
+			"[[verifier]]\nname = \"t\"\nkind = \"ticket\"\n" + route("recheck = \"1m\"") +
+				"\n[[route]]\npath = \"/b\"\nrecheck = \"10ms\"\ncredential = [{ from = \"query\", name = \"t\", verifier = \"t\" }]" +
+				"\n[[route]]\npath = \"/c\"\nrecheck = \"1s\"\ncredential = [{ from = \"query\", name = \"t\", verifier = \"t\" }, { from = \"query\", name = \"u\", verifier = \"u\" }]",
+			[]string{
+				`FILE:7: route[0].recheck: there is nothing to look at again: the route has no authorizer, and no credential that could be verified again (tickets are used up); want one of them, or leave recheck out`,
+				`FILE:10: route[1].recheck: is 10ms; want 0 for never, or a second and more, such as "60s"`,
+				`FILE:15: route[2].credential[1].verifier: no verifier is called "u"; there is "t"`,
+			},
+		},
+		"request": {
+			jwtConfig + "[[route]]\npath = \"/b\"\ncredential = [{ from = \"request\", verifier = \"jwt-1\" }]",
+			[]string{
+				`FILE:14: route[1].credential[0].from: is "request", which holds no credential of its own; want a verifier of kind "callback", which looks for itself, or a header, cookie, query or subprotocol`,
+			},
+		},
 		"kind": {
 			"[[verifier]]\nname = \"a\"\nkind = \"drf\"\n",
 			[]string{`FILE:3: verifier[0].kind: is "drf"; want "drf_token", "django_session", "jwt", "issuers", "callback" or "ticket"; did you mean "drf_token"?`},
