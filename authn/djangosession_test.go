@@ -309,29 +309,6 @@ func TestDjangoSessionStacked(t *testing.T) {
 	}
 }
 
-// TestDjangoSessionConformance sends the requests that Channels answered with sessions alone.
-func TestDjangoSessionConformance(t *testing.T) {
-	route := &conformanceRoute{
-		chain:     must(NewChain(Source{Extractor: must(NewCookie("sessionid")), Verifier: newDjangoSession(t, DjangoSessionConfig{Legacy: true})})),
-		anonymous: true,
-	}
-	done := 0
-	for _, c := range loadConformance(t) {
-		// A second line of a header never gets here: the gateway answers 400.
-		if c.Group != "S-session" || len(c.Request) == 0 || strings.HasPrefix(c.Case, "two Cookie headers") {
-			continue
-		}
-		done++
-		want := observedOutcome(t, c)
-		if got := route.outcome(t, parseHead(t, c.Request)); got != want {
-			t.Errorf("%s: got %q, want %q", c.Case, got, want)
-		}
-	}
-	if done != 23 {
-		t.Errorf("%d requests were sent", done)
-	}
-}
-
 func BenchmarkDjangoSession(b *testing.B) {
 	f := loadDjango(b, "fixtures.json")
 	for engine, key := range map[string]string{EngineDB: f.Table["alice_login"].SessionID, EngineSignedCookies: f.Cookies["alice"].SessionID} {

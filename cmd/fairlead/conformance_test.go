@@ -18,8 +18,8 @@ import (
 	"time"
 
 	"github.com/fairlead-ws/fairlead/actor"
+	"github.com/fairlead-ws/fairlead/authn/conformance"
 	"github.com/fairlead-ws/fairlead/bus"
-	"github.com/fairlead-ws/fairlead/cmd/fairlead/internal/conformance"
 	"github.com/fairlead-ws/fairlead/gateway"
 )
 

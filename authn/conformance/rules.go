@@ -14,6 +14,8 @@ import (
 type Rule struct {
 	Name string // as in docs/from-channels.md
 	Why  string
+	// Head: the head of the request decides, before anybody looks at Origin or credential.
+	Head bool
 
 	// answer returns what Fairlead must answer to the request where Django was seen to answer seen, and whether the rule
 	// has anything to say about it.
@@ -22,23 +24,23 @@ type Rule struct {
 
 // Rules are asked in this order, which is that in which Fairlead looks at a request; the first that applies decides.
 var Rules = []Rule{
-	{"head", "a head over head_bytes, or of over 128 lines, is 431", headRule},
-	{"twice", "two Authorization, Cookie, Host or Origin fields are 400, not one of them chosen", twiceRule},
-	{"bad-http", "bytes that may not stand in a request line or a field are 400", badHTTPRule},
-	{"not-websocket", "no WebSocket handshake is 426, also of another version", notWebSocketRule},
-	{"no-route", "a path without a route is 404, and so is a group of another category", noRouteRule},
-	{"group-name", "a group is its decoded text: what is no group's name is 400", groupNameRule},
-	{"origin", "an Origin is scheme, host and port, and nothing else", originRule},
-	{"inactive", "the token of an inactive user is refused, unless inactive_users says otherwise", inactiveRule},
-	{"white-space", "only space and tab are white space", whiteSpaceRule},
-	{"scheme-case", "a scheme has no case, as in RFC 9110 and Django REST framework", schemeCaseRule},
-	{"jwt-expiry", "a JWT has an exp, and it is a number", jwtExpiryRule},
-	{"jwt-crit", "a JWT whose head names a crit is refused", jwtCritRule},
-	{"cookie", "cookies stand between semicolons; one that cannot be read hides no other", cookieRule},
-	{"query", "one rule for queries: decoded, the last of a name, one without = is none", queryRule},
-	{"group-id", "the id of a group is a text, and the authorizer decides", groupIDRule},
-	{"exception", "what raised an exception is a credential that is no good", exceptionRule},
-	{"status", "401 where the credential is missing or no good, 403 for origin and permission", statusRule},
+	{"head", "a head over head_bytes, or of over 128 lines, is 431", true, headRule},
+	{"twice", "two Authorization, Cookie, Host or Origin fields are 400, not one of them chosen", true, twiceRule},
+	{"bad-http", "bytes that may not stand in a request line or a field are 400", true, badHTTPRule},
+	{"not-websocket", "no WebSocket handshake is 426, also of another version", true, notWebSocketRule},
+	{"no-route", "a path without a route is 404, and so is a group of another category", true, noRouteRule},
+	{"group-name", "a group is its decoded text: what is no group's name is 400", true, groupNameRule},
+	{"origin", "an Origin is scheme, host and port, and nothing else", false, originRule},
+	{"inactive", "the token of an inactive user is refused, unless inactive_users says otherwise", false, inactiveRule},
+	{"white-space", "only space and tab are white space", false, whiteSpaceRule},
+	{"scheme-case", "a scheme has no case, as in RFC 9110 and Django REST framework", false, schemeCaseRule},
+	{"jwt-expiry", "a JWT has an exp, and it is a number", false, jwtExpiryRule},
+	{"jwt-crit", "a JWT whose head names a crit is refused", false, jwtCritRule},
+	{"cookie", "cookies stand between semicolons; one that cannot be read hides no other", false, cookieRule},
+	{"query", "one rule for queries: decoded, the last of a name, one without = is none", false, queryRule},
+	{"group-id", "the id of a group is a text, and the authorizer decides", false, groupIDRule},
+	{"exception", "what raised an exception is a credential that is no good", false, exceptionRule},
+	{"status", "401 where the credential is missing or no good, 403 for origin and permission", false, statusRule},
 }
 
 // The limits of the conformance routes' configuration, which are the defaults.

@@ -44,6 +44,17 @@ func (e *Expecter) Expect(c *Case) []Expectation {
 	return want
 }
 
+// Head reports whether the head of the request decides, before anybody looks at Origin or credential.
+func (e *Expecter) Head(c *Case) bool {
+	r := parse(c.Request)
+	for _, rule := range Rules {
+		if _, ok := rule.answer(e, r, ""); ok && rule.Head {
+			return true
+		}
+	}
+	return false
+}
+
 func (e *Expecter) rule(c *Case, seen string) (answer, rule string) {
 	if c.Request == nil {
 		for _, b := range behaviours {
