@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/fairlead-ws/fairlead/authn/django"
@@ -122,19 +123,28 @@ func (t *sessionTable) check(ctx context.Context) error {
 	return err
 }
 
-// sessionFiles is a folder with a file for each session.
+// sessionFiles is a folder with a file for each session. The folder of a volume that is not mounted looks like one without
+// sessions, but for the device that it is on.
 type sessionFiles struct {
+	// Fixed after newSessionFiles.
 	dir, prefix string
 	age         time.Duration
 	zone        *time.Location
+	deviceOf    func(fs.FileInfo) uint64
+
+	// Atomic.
+	device atomic.Uint64 // on which the folder was at the start, or when a session was in it after doubt
+	doubt  atomic.Bool   // it was on another one when it was looked at last
 }
 
 func newSessionFiles(c DjangoSessionConfig) (*sessionFiles, error) {
-	f := &sessionFiles{dir: c.Dir, prefix: orDefault(c.Cookie, "sessionid"), age: c.CookieAge, zone: c.Location}
+	f := &sessionFiles{dir: c.Dir, prefix: orDefault(c.Cookie, "sessionid"), age: c.CookieAge, zone: c.Location, deviceOf: deviceOf}
 	if !isToken(f.prefix) {
 		return nil, fmt.Errorf("%.80q cannot be a cookie's name", f.prefix)
 	}
-	return f, f.check(context.Background())
+	device, err := f.look()
+	f.device.Store(device)
+	return f, err
 }
 
 // maxSessionFile is how much of a file is read, in bytes: more than a session can have.
@@ -145,14 +155,13 @@ func (f *sessionFiles) load(_ context.Context, key string) (keptSession, bool, e
 		return keptSession{}, false, nil // VALID_KEY_CHARS: no slash, no dot
 	}
 	data, modified, err := readSessionFile(filepath.Join(f.dir, f.prefix+key))
-	if errors.Is(err, fs.ErrNotExist) {
-		if err = f.check(context.Background()); err != nil {
-			return keptSession{}, false, err
-		}
-		return keptSession{}, false, nil
-	}
-	if err != nil {
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return keptSession{}, false, f.lacks()
+	case err != nil:
 		return keptSession{}, false, withoutPath(err)
+	case f.doubt.Load():
+		f.believe()
 	}
 	return keptSession{data: data, unfilled: len(data) == 0, ends: func(s django.Session) (time.Time, bool) {
 		ends, ok := s.FileEnds(modified, f.age, f.zone)
@@ -192,15 +201,39 @@ func withoutPath(err error) error {
 	return err
 }
 
-func (f *sessionFiles) check(context.Context) error {
+// lacks returns nil where a file is missing since there is no such session, and an error where nobody could say.
+func (f *sessionFiles) lacks() error {
+	device, err := f.look()
+	if err != nil || device == f.device.Load() {
+		return err
+	}
+	f.doubt.Store(true)
+	return fmt.Errorf("the folder of sessions: %s is on another device than before: is it mounted? It is believed again when a session is found in it", f.dir)
+}
+
+// believe takes the folder as it is, since a session was in it: the volume was mounted anew.
+func (f *sessionFiles) believe() {
+	if device, err := f.look(); err == nil {
+		f.device.Store(device)
+		f.doubt.Store(false)
+	}
+}
+
+// look returns the device that the folder is on, 0 where that cannot be known.
+func (f *sessionFiles) look() (device uint64, err error) {
 	info, err := os.Stat(f.dir)
 	if err != nil {
-		return fmt.Errorf("the folder of sessions: %w", err)
+		return 0, fmt.Errorf("the folder of sessions: %w", err)
 	}
 	if !info.IsDir() {
-		return fmt.Errorf("the folder of sessions: %s is none", f.dir)
+		return 0, fmt.Errorf("the folder of sessions: %s is none", f.dir)
 	}
-	return nil
+	return f.deviceOf(info), nil
+}
+
+func (f *sessionFiles) check(context.Context) error {
+	_, err := f.look()
+	return err
 }
 
 // cookieSessions are in the cookie itself.

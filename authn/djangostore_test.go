@@ -2,8 +2,10 @@ package authn
 
 import (
 	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -89,6 +91,50 @@ func TestDjangoSessionFiles(t *testing.T) {
 	if v.Check(t.Context()) == nil {
 		t.Error("a folder that is gone passes")
 	}
+}
+
+// The folder of a volume that is not mounted is empty, and on the device of what it would be mounted to. Nobody who is logged
+// in is rejected then; one who is logged in when it is there again ends the doubt, as the device may have a new number.
+func TestDjangoSessionFilesUnmounted(t *testing.T) {
+	f := loadDjango(t, "fixtures.json")
+	dir := t.TempDir()
+	v := newDjangoSession(t, DjangoSessionConfig{Engine: EngineFile, Dir: dir, CookieAge: time.Hour})
+	key, alice := f.Files["alice"].SessionID, "alice"
+	made := must(os.ReadFile("testdata/session_files/" + f.Files["alice"].File))
+	path := filepath.Join(dir, "sessionid"+key)
+	files := v.store.(*sessionFiles)
+	own := files.device.Load()
+	on := func(device uint64, mounted bool) {
+		t.Helper()
+		files.deviceOf = func(fs.FileInfo) uint64 { return device }
+		err := os.Remove(path)
+		if mounted {
+			if err = os.WriteFile(path, made, 0o600); err == nil {
+				err = os.Chtimes(path, fixtureNow(), fixtureNow())
+			}
+		}
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			t.Fatal(err)
+		}
+	}
+	if own == 0 && runtime.GOOS == "linux" {
+		t.Error("nobody knows which device the folder is on")
+	}
+	on(own, false)
+	wantUser(t, v, key, nil, ReasonUnknownToken)
+	on(own+1, false)
+	_, err := verify(t, v, key)
+	wantRefusal(t, err, ErrUnavailable, ReasonVerifierUnavailable, key)
+	on(own, false)
+	wantUser(t, v, key, nil, ReasonUnknownToken)
+	on(own+1, false)
+	_, err = verify(t, v, key)
+	wantRefusal(t, err, ErrUnavailable, ReasonVerifierUnavailable, key)
+	on(own+2, true)
+	wantUser(t, v, key, &alice, "")
+	wantUser(t, v, "nobodyhas", nil, ReasonUnknownToken)
+	on(own+2, false)
+	wantUser(t, v, key, nil, ReasonUnknownToken)
 }
 
 func TestDjangoSessionTimeZone(t *testing.T) {
