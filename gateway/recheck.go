@@ -15,7 +15,6 @@ import (
 // until the close frame is out it takes no longer, and what a cache answers is part of that time. So the interval is 0.7 to
 // 0.8 of it, at random, an answer may be a tenth old, and a tenth is left for asking.
 const (
-	recheckChecks = 128 // at once
 	// Checks that are due at nearly the same time begin together, so that databases are asked for many at once.
 	minRecheckSlot, maxRecheckSlot = 5 * time.Millisecond, 250 * time.Millisecond
 	// maxRecheckRetry is the longest that a connection waits of which nobody could say.
@@ -29,8 +28,7 @@ type rechecks struct {
 	began   time.Time
 	ctx     context.Context // ends with Close
 	cancel  context.CancelFunc
-	slots   chan struct{} // one element for each check that goes on
-	wake    chan struct{} // has an element when the queue's head has changed, or there is nothing left
+	wake    chan struct{} // has an element when the queue's head has changed, a place is free, or there is nothing left
 	faults  throttle
 	matches sync.Pool // of *match
 
@@ -42,14 +40,13 @@ type rechecks struct {
 	loops  bool     // the goroutine runs
 	all    []*watch // in no order
 	queue  watchQueue
-	unsaid map[string]time.Duration // routes of whose connections nobody could say lately: when that was
-	stuck  int                      // checks of them that go on
+	lanes  lanes
 }
 
 func newRechecks(g *Gateway) *rechecks {
 	r := &rechecks{
-		gateway: g, began: time.Now(), slots: make(chan struct{}, recheckChecks), wake: make(chan struct{}, 1),
-		matches: sync.Pool{New: func() any { return new(match) }}, unsaid: map[string]time.Duration{},
+		gateway: g, began: time.Now(), wake: make(chan struct{}, 1),
+		matches: sync.Pool{New: func() any { return new(match) }}, lanes: lanes{of: map[string]*lane{}},
 	}
 	r.ctx, r.cancel = context.WithCancel(context.Background())
 	return r
@@ -126,22 +123,16 @@ func (r *rechecks) run() {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
-		select {
-		case r.slots <- struct{}{}:
-		case <-r.ctx.Done():
+		w, wait, more := r.take()
+		switch {
+		case !more:
 			return
-		}
-		w, stuck, wait, more := r.take()
-		if w != nil {
+		case w != nil:
 			r.running.Go(func() {
-				defer r.leave(stuck)
+				defer r.leave(w)
 				r.check(w)
 			})
 			continue
-		}
-		<-r.slots
-		if !more {
-			return
 		}
 		timer.Reset(wait)
 		select {
@@ -153,31 +144,35 @@ func (r *rechecks) run() {
 	}
 }
 
-// take takes the next that is due out of the queue; nil where none is, with how long it is until one will be. stuck is for
-// leave. more is false when the goroutine is to end.
-func (r *rechecks) take() (w *watch, stuck bool, wait time.Duration, more bool) {
+// take takes the next that is due and has a place; nil where there is none, with how long it is until one will be due. more
+// is false when the goroutine is to end.
+func (r *rechecks) take() (w *watch, wait time.Duration, more bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	for {
-		switch {
-		case r.closed || len(r.all) == 0:
-			r.loops = false
-			return nil, false, 0, false
-		case len(r.queue) == 0: // all are being looked at: what comes of it wakes us
-			return nil, false, time.Hour, true
-		}
+	if r.closed || len(r.all) == 0 {
+		r.loops = false
+		return nil, 0, false
+	}
+	if w = r.lanes.next(); w != nil {
+		return w, 0, true
+	}
+	for len(r.queue) > 0 {
 		if wait = r.queue[0].due - r.now(); wait > 0 {
-			return nil, false, wait, true
+			return nil, wait, true
 		}
-		w = heap.Pop(&r.queue).(*watch)
-		switch {
-		case !r.troubledLocked(w.route):
-			return w, false, 0, true
-		case r.stuck < recheckStuck:
-			r.stuck++
-			return w, true, 0, true
+		if w = heap.Pop(&r.queue).(*watch); r.lanes.enter(w) {
+			return w, 0, true
 		}
-		r.enqueueLocked(w, r.now()+max(w.every/20, 2*recheckSlot(w.every)))
+	}
+	return nil, time.Hour, true // all are being looked at, or wait for a place: what comes of it wakes us
+}
+
+// leave says that a check has ended.
+func (r *rechecks) leave(w *watch) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.lanes.leave(w.route) {
+		r.wakeLocked()
 	}
 }
 
@@ -258,10 +253,12 @@ func (r *rechecks) count() int {
 func (r *rechecks) late() time.Duration {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if len(r.queue) == 0 {
-		return 0
+	now := r.now()
+	first := min(now, r.lanes.first(now))
+	if len(r.queue) > 0 {
+		first = min(first, r.queue[0].due)
 	}
-	return max(0, r.now()-r.queue[0].due)
+	return now - first
 }
 
 // Recheck has the credentials and permissions of those connections looked at again now for which match reports true, whose

@@ -291,30 +291,33 @@ func TestRecheckNow(t *testing.T) {
 	})
 }
 
+// all is every connection.
+func all(*session.Identity, *authn.Kept) bool { return true }
+
 // So many are asked at the same time and no more, and that others wait is to be seen.
 func TestRecheckIsBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := newPeople()
 		n := newLasting(t, p.route(t, time.Hour))
-		for i := range 2 * recheckChecks {
+		for i := range 2 * recheckMost {
 			n.connect("t"+strconv.Itoa(i), "app_1")
 		}
 		p.with(func(p *people) { p.delay, p.most = 3*time.Second, 0 })
-		n.Recheck(func(*session.Identity, *authn.Kept) bool { return true })
+		n.Recheck(all)
 		time.Sleep(2 * time.Second)
 		synctest.Wait()
 		late := testutil.ToFloat64(n.metrics.recheckLate)
 		p.with(func(p *people) {
-			if p.now != recheckChecks || p.most != recheckChecks || late < 1.9 || late > 2.2 {
+			if p.now != recheckMost || p.most != recheckMost || late < 1.9 || late > 2.2 {
 				t.Errorf("%d are asked, %d at once, the next is late by %v", p.now, p.most, late)
 			}
 		})
 		time.Sleep(5 * time.Second)
 		synctest.Wait()
-		if got := n.results()["ok"]; got != 2*recheckChecks || testutil.ToFloat64(n.metrics.recheckLate) != 0 {
+		if got := n.results()["ok"]; got != 2*recheckMost || testutil.ToFloat64(n.metrics.recheckLate) != 0 {
 			t.Errorf("%d were asked, the next is late by %v", got, testutil.ToFloat64(n.metrics.recheckLate))
 		}
-		if got := testutil.ToFloat64(n.metrics.rechecked); got != 2*recheckChecks {
+		if got := testutil.ToFloat64(n.metrics.rechecked); got != 2*recheckMost {
 			t.Errorf("%v are watched", got)
 		}
 	})

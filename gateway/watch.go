@@ -155,7 +155,6 @@ func (r *rechecks) check(w *watch) {
 		w.expires = id.Expires
 		result = recheckRefreshed
 	case result == recheckUnavailable:
-		r.unavailable(w.route)
 		next = min(w.every/5, maxRecheckRetry)
 	}
 	r.gateway.metrics.rechecks[result].Inc()
