@@ -19,6 +19,10 @@ const (
 	minRecheckSlot, maxRecheckSlot = 5 * time.Millisecond, 250 * time.Millisecond
 	// maxRecheckRetry is the longest that a connection waits of which nobody could say.
 	maxRecheckRetry = 10 * time.Second
+	// Those that are asked for soon are spread over so long at least, and are so many a second at most: half as many again as
+	// 15,000 connections with a minute make.
+	minRecheckSoon  = 10 * time.Second
+	recheckSoonRate = 500
 )
 
 // rechecks are the connections that are looked at again. One goroutine starts what is due, as long as there are any.
@@ -183,6 +187,7 @@ func (r *rechecks) begin(w *watch) (kept *authn.Kept, maxAge time.Duration, ok b
 	if w.place < 0 {
 		return nil, 0, false
 	}
+	w.soon = 0
 	maxAge = w.every / 10
 	if w.urgent {
 		maxAge, w.urgent = 0, false
@@ -200,7 +205,11 @@ func (r *rechecks) again(w *watch, after time.Duration) {
 	case w.urgent:
 		after = 0
 	}
-	r.enqueueLocked(w, r.now()+after)
+	at := r.now() + after
+	if w.soon > 0 {
+		at = min(at, w.soon)
+	}
+	r.enqueueLocked(w, at)
 }
 
 // adopt notes that kept is by the routes of t now.
@@ -228,6 +237,30 @@ func (r *rechecks) hasten(match func(*session.Identity, *authn.Kept) bool) (n in
 		}
 	}
 	return n
+}
+
+// spread has those that match looked at within a while, evenly. One that waits for that already is not put off, nor does it
+// come twice; one that is being looked at comes once more, since it may have been asked about too early.
+func (r *rechecks) spread(match func(*session.Identity, *authn.Kept) bool) (n int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var those []*watch
+	for _, w := range r.all {
+		if match(w.identity, w.kept) {
+			those = append(those, w)
+		}
+	}
+	now, within := r.now(), max(minRecheckSoon, time.Duration(len(those))*time.Second/recheckSoonRate)
+	for _, w := range those {
+		if w.soon > 0 {
+			continue
+		}
+		w.soon = now + time.Duration(rand.Int64N(int64(within))) + 1 //nolint:gosec // not a secret
+		if w.index >= 0 && w.due > w.soon {
+			r.enqueueLocked(w, w.soon)
+		}
+	}
+	return len(those)
 }
 
 // close ends all checks and returns when none goes on. It is idempotent.
@@ -267,6 +300,13 @@ func (r *rechecks) late() time.Duration {
 // verified again. match must not block. It may be called at any time, and does not wait for what comes of it.
 func (g *Gateway) Recheck(match func(id *session.Identity, kept *authn.Kept) bool) (n int) {
 	return g.rechecks.hasten(match)
+}
+
+// RecheckSoon is Recheck for many: it has them looked at again spread over ten seconds, or so long that there are 500 a
+// second, and never later than they would be anyway. Caches may answer as they do otherwise: whoever knows that what they
+// keep is not so any more empties them before. Asked for again before a connection was looked at, it happens once.
+func (g *Gateway) RecheckSoon(match func(id *session.Identity, kept *authn.Kept) bool) (n int) {
+	return g.rechecks.spread(match)
 }
 
 // Close ends the looking again at connections, and returns when nobody is asked any more. It comes after Serve and before

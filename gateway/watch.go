@@ -38,6 +38,7 @@ type watch struct {
 	index  int           // in the queue; -1: not in it
 	place  int           // in rechecks.all; -1: not in it
 	urgent bool          // asked for at once
+	soon   time.Duration // when it is to be looked at, however late it is due, by rechecks.now; 0: nobody asked for that
 }
 
 // watched is the Handler of a connection that is looked at again: the route's, and beside it the watch begins and ends. A

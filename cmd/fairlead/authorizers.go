@@ -78,12 +78,12 @@ func (a *assembler) addSQL(key string, c *config.Authorizer) {
 }
 
 // asks reports whether a route asks the authorizer, be it by way of one of kind any.
-func (a *assembler) asks(r *config.Route, authorizer string) bool {
+func asks(c *config.Config, r *config.Route, authorizer string) bool {
 	if r.Authorize == authorizer {
 		return true
 	}
-	i := a.l.AuthorizerIndex(r.Authorize)
-	return i >= 0 && slices.Contains(a.l.Authorizers[i].Of, authorizer)
+	i := c.AuthorizerIndex(r.Authorize)
+	return i >= 0 && slices.Contains(c.Authorizers[i].Of, authorizer)
 }
 
 // pathParams returns the names of the path parameters, but for {group}, of the routes that ask the authorizer.
@@ -91,7 +91,7 @@ func (a *assembler) pathParams(authorizer string) []string {
 	var names []string
 	for i := range a.l.Routes {
 		r := &a.l.Routes[i]
-		if !a.asks(r, authorizer) {
+		if !asks(a.l.Config, r, authorizer) {
 			continue
 		}
 		for segment := range strings.SplitSeq(r.Path, "/") {

@@ -40,20 +40,20 @@ type news struct {
 	listeners []*authn.Listener
 
 	// Fixed after listen.
-	onChange func(authn.Change)
+	onChange func(c authn.Change, verifiers []string)
 
 	// Guarded by mu.
 	mu      sync.Mutex
 	hearing int // how many of the listeners hear
 }
 
-// change tells all caches, then who else wants to know.
-func (n *news) change(c authn.Change) {
+// change tells all caches, then who else wants to know. verifiers are those whose database it was that told.
+func (n *news) change(c authn.Change, verifiers []string) {
 	for _, cache := range n.caches {
 		cache.Apply(c)
 	}
 	if n.onChange != nil {
-		n.onChange(c)
+		n.onChange(c, verifiers)
 	}
 }
 
@@ -81,7 +81,7 @@ func (n *news) limit() {
 
 // listen lets the listeners serve until the assembly is closed. onChange is told of each change behind the caches; it must
 // not block.
-func (a *assembly) listen(onChange func(authn.Change)) {
+func (a *assembly) listen(onChange func(c authn.Change, verifiers []string)) {
 	if len(a.listeners) == 0 {
 		return
 	}
@@ -163,11 +163,13 @@ func (a *assembler) addListeners() {
 			continue
 		}
 		seen = append(seen, c.DSN)
+		verifiers := askersOf(a.l.Config, c.DSN)
 		tables, err := triggersOf(a.l.Config, c.DSN).Tables()
 		var l *authn.Listener
 		if err == nil {
 			l, err = authn.NewListener(authn.ListenerConfig{
-				Name: c.Name, DSN: c.DSN, Tables: tables, OnChange: a.change, OnListening: a.hears, Logger: a.logger, Registerer: a.r,
+				Name: c.Name, DSN: c.DSN, Tables: tables, OnListening: a.hears, Logger: a.logger, Registerer: a.r,
+				OnChange: func(change authn.Change) { a.change(change, verifiers) },
 			})
 		}
 		if err != nil {
@@ -201,4 +203,34 @@ func triggersOf(c *config.Config, dsn string) authn.Triggers {
 		t.Users = append(t.Users, users)
 	}
 	return t
+}
+
+// askersOf returns the verifiers about whose users a database may have news: those that ask it themselves, and those of routes
+// on which an authorizer does. The names are those of Identity.Source.
+func askersOf(c *config.Config, dsn string) (verifiers []string) {
+	for i := range c.Verifiers {
+		if v := &c.Verifiers[i]; v.DSN == dsn || v.Kind == config.KindJWT && v.Users == dsn {
+			verifiers = append(verifiers, v.Name)
+		}
+	}
+	for i := range c.Authorizers {
+		z := &c.Authorizers[i]
+		if z.Kind != config.KindSQL || z.DSN != dsn {
+			continue
+		}
+		for j := range c.Routes {
+			r := &c.Routes[j]
+			if !asks(c, r, z.Name) {
+				continue
+			}
+			for _, credential := range r.Credentials {
+				verifiers = append(verifiers, credential.Verifier)
+				if k := c.VerifierIndex(credential.Verifier); k >= 0 { // of kind issuers: one of these is the source
+					verifiers = append(verifiers, c.Verifiers[k].Of...)
+				}
+			}
+		}
+	}
+	slices.Sort(verifiers)
+	return slices.Compact(verifiers)
 }

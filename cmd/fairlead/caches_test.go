@@ -141,20 +141,55 @@ func (f *forgetful) SetCap(d time.Duration) { f.caps = append(f.caps, d) }
 // TestNews: all caches hear of everything, and keep nothing for long while one database does not tell.
 func TestNews(t *testing.T) {
 	var a, b forgetful
-	var told []authn.Change
-	n := news{caches: []cache{&a, &b}, listeners: make([]*authn.Listener, 2), onChange: func(c authn.Change) { told = append(told, c) }}
+	var told []string
+	n := news{caches: []cache{&a, &b}, listeners: make([]*authn.Listener, 2), onChange: func(c authn.Change, verifiers []string) {
+		told = append(told, c.User, strings.Join(verifiers, "+"))
+	}}
 	n.limit()
 	n.hears(true)
 	n.hears(true)
 	n.hears(false)
-	n.change(authn.Change{Kind: authn.ChangeUser, User: "1"})
+	n.change(authn.Change{Kind: authn.ChangeUser, User: "1"}, []string{"drf", "session"})
 	for _, f := range []*forgetful{&a, &b} {
 		if !slices.Equal(f.caps, []time.Duration{unheardAge, unheardAge, 0, unheardAge}) || len(f.changes) != 1 || f.changes[0].User != "1" {
 			t.Errorf("got %+v", f)
 		}
 	}
-	if len(told) != 1 {
-		t.Errorf("told %+v", told)
+	if !slices.Equal(told, []string{"1", "drf+session"}) {
+		t.Errorf("told %q", told)
+	}
+}
+
+// TestAskersOf: when a database may have told of something that nobody heard, those are looked at again about whom it could be.
+func TestAskersOf(t *testing.T) {
+	route := func(authorizer string, verifiers ...string) config.Route {
+		r := config.Route{Authorize: authorizer}
+		for _, v := range verifiers {
+			r.Credentials = append(r.Credentials, config.Credential{Verifier: v})
+		}
+		return r
+	}
+	c := &config.Config{
+		Verifiers: []config.Verifier{
+			{Name: "drf", Kind: config.KindDRFToken, DSN: "postgres://a"},
+			{Name: "session", Kind: config.KindDjangoSession, DSN: "postgres://a"},
+			{Name: "looked_up", Kind: config.KindJWT, Users: "postgres://a"},
+			{Name: "elsewhere", Kind: config.KindDRFToken, DSN: "postgres://b"},
+			{Name: "keys", Kind: config.KindJWT}, {Name: "others", Kind: config.KindJWT},
+			{Name: "both", Kind: config.KindIssuers, Of: []string{"keys", "others"}},
+			{Name: "ticket", Kind: config.KindTicket}, {Name: "free", Kind: config.KindJWT}, {Name: "other", Kind: config.KindJWT},
+		},
+		Authorizers: []config.Authorizer{
+			{Name: "member", Kind: config.KindSQL, DSN: "postgres://a"}, {Name: "guest", Kind: config.KindSQL, DSN: "postgres://b"},
+			{Name: "grants", Kind: config.KindGrants}, {Name: "either", Kind: config.KindAny, Of: []string{"grants", "member"}},
+		},
+		Routes: []config.Route{
+			route("member", "both"), route("either", "ticket", "drf"), route("guest", "other"), route("grants", "free"), route("", "free"),
+		},
+	}
+	want := []string{"both", "drf", "keys", "looked_up", "others", "session", "ticket"}
+	if got := askersOf(c, "postgres://a"); !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
 	}
 }
 

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"slices"
 	"sync"
 	"time"
 
@@ -16,11 +17,17 @@ const (
 	maxChanges = 4096
 )
 
+// rechecker has connections looked at again; [gateway.Gateway] is one.
+type rechecker interface {
+	Recheck(match func(*session.Identity, *authn.Kept) bool) int
+	RecheckSoon(match func(*session.Identity, *authn.Kept) bool) int
+}
+
 // changes has the connections that changes in a database are about looked at again at once, on routes with recheck. It may
 // be used by many goroutines.
 type changes struct {
 	// Fixed after newChanges.
-	recheck func(match func(*session.Identity, *authn.Kept) bool) int // that of the gateway
+	gateway rechecker
 
 	// Guarded by mu.
 	mu      sync.Mutex
@@ -29,13 +36,17 @@ type changes struct {
 	waiting bool // a timer runs
 }
 
-func newChanges(recheck func(func(*session.Identity, *authn.Kept) bool) int) *changes {
-	return &changes{recheck: recheck, users: map[string]struct{}{}, digests: map[[32]byte]struct{}{}}
+func newChanges(g rechecker) *changes {
+	return &changes{gateway: g, users: map[string]struct{}{}, digests: map[[32]byte]struct{}{}}
 }
 
-// note takes a change up. Where nobody knows what has changed nothing is done: to look at all connections together is what
-// recheck is there to avoid, and it finds out in its time.
-func (c *changes) note(change authn.Change) {
+// note takes a change up. Where nobody knows what has changed, the connections that came in by one of the verifiers are looked
+// at again one after the other: all together is what recheck is there to avoid.
+func (c *changes) note(change authn.Change, verifiers []string) {
+	if change.Kind == authn.ChangeAll {
+		c.gateway.RecheckSoon(func(id *session.Identity, _ *authn.Kept) bool { return slices.Contains(verifiers, id.Source) })
+		return
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	switch change.Kind {
@@ -43,8 +54,6 @@ func (c *changes) note(change authn.Change) {
 		c.users[change.User] = struct{}{}
 	case authn.ChangeToken, authn.ChangeSession:
 		c.digests[change.Digest] = struct{}{}
-	default:
-		return
 	}
 	switch {
 	case len(c.users)+len(c.digests) >= maxChanges:
@@ -67,7 +76,7 @@ func (c *changes) lookLocked() {
 	if len(c.users)+len(c.digests) == 0 {
 		return
 	}
-	c.recheck(func(id *session.Identity, kept *authn.Kept) bool {
+	c.gateway.Recheck(func(id *session.Identity, kept *authn.Kept) bool {
 		if _, ok := c.users[id.Subject]; ok && !id.Anonymous {
 			return true
 		}

@@ -37,16 +37,25 @@ func TestChanges(t *testing.T) {
 			}
 			connections = append(connections, connection{f.Identity, chain.Keep(f, r)})
 		}
-		looks := 0
+		looks, soon := 0, 0
 		var found []string
-		c := newChanges(func(match func(*session.Identity, *authn.Kept) bool) int {
-			looks++
+		look := func(match func(*session.Identity, *authn.Kept) bool) int {
 			for _, conn := range connections {
 				if match(conn.id, conn.kept) {
 					found = append(found, conn.id.Subject)
 				}
 			}
 			return 0
+		}
+		c := newChanges(lookers{
+			at: func(match func(*session.Identity, *authn.Kept) bool) int {
+				looks++
+				return look(match)
+			},
+			soon: func(match func(*session.Identity, *authn.Kept) bool) int {
+				soon++
+				return look(match)
+			},
 		})
 		digest := func(kind authn.ChangeKind, token string) authn.Change {
 			return authn.Change{Kind: kind, Digest: authn.CredentialDigest([]byte(token))}
@@ -66,7 +75,7 @@ func TestChanges(t *testing.T) {
 			{Kind: authn.ChangeUser, User: "9"},
 			{Kind: authn.ChangeUser, User: "nobody"},
 		} {
-			c.note(change)
+			c.note(change, nil)
 		}
 		time.Sleep(changesWait - time.Millisecond)
 		want(0)
@@ -74,21 +83,38 @@ func TestChanges(t *testing.T) {
 		synctest.Wait()
 		want(1, "9", "1", "3")
 
-		c.note(authn.Change{Kind: authn.ChangeAll})
-		c.note(authn.Change{Kind: authn.ChangeUser}) // of nobody: anonymous clients have no user
+		c.note(authn.Change{Kind: authn.ChangeAll}, []string{"drf", "ticket"})
+		want(0, "9")
+		c.note(authn.Change{Kind: authn.ChangeAll}, []string{"any"})
+		want(0, "1", "2", "3")
+		if soon != 2 {
+			t.Errorf("%d looks without haste, want 2", soon)
+		}
+		c.note(authn.Change{Kind: authn.ChangeUser}, nil) // of nobody: anonymous clients have no user
 		time.Sleep(time.Second)
 		synctest.Wait()
 		want(1)
 
 		for i := range 2*maxChanges + 1 { // so many do not wait
-			c.note(digest(authn.ChangeSession, "s"+strconv.Itoa(i)))
+			c.note(digest(authn.ChangeSession, "s"+strconv.Itoa(i)), nil)
 		}
 		want(2)
-		c.note(authn.Change{Kind: authn.ChangeUser, User: "2"})
+		c.note(authn.Change{Kind: authn.ChangeUser, User: "2"}, nil)
 		time.Sleep(time.Second)
 		synctest.Wait()
 		want(1, "2")
 	})
+}
+
+// lookers is a gateway that only counts.
+type lookers struct {
+	at, soon func(match func(*session.Identity, *authn.Kept) bool) int
+}
+
+func (l lookers) Recheck(match func(*session.Identity, *authn.Kept) bool) int { return l.at(match) }
+
+func (l lookers) RecheckSoon(match func(*session.Identity, *authn.Kept) bool) int {
+	return l.soon(match)
 }
 
 // anyToken takes a token for the user's number.

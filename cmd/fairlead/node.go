@@ -120,7 +120,7 @@ func newNode(ctx context.Context, l *config.Loaded, logger *slog.Logger) (_ *nod
 	if err = n.startRoutes(); err != nil {
 		return nil, err
 	}
-	n.parts.listen(newChanges(n.gateway.Recheck).note)
+	n.parts.listen(newChanges(n.gateway).note)
 	return n, nil
 }
 

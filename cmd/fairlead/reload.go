@@ -140,7 +140,7 @@ func (n *node) takeUp(l *config.Loaded, parts *assembly) error {
 	if err != nil {
 		return errors.Join(err, parts.Close())
 	}
-	parts.listen(newChanges(n.gateway.Recheck).note)
+	parts.listen(newChanges(n.gateway).note)
 	n.retire(rl.parts, unused)
 	rl.parts, rl.settings = parts, l
 	// config has checked the limits, so there is no error that would leave the half of them in force.

@@ -232,7 +232,7 @@ negative_ttl = %[1]q
 			if ask(t.Context()) == kept {
 				t.Errorf("the refusal is kept: %v, want %v", !kept, kept)
 			}
-			a.change(authn.Change{Kind: authn.ChangeUser, User: "1"})
+			a.change(authn.Change{Kind: authn.ChangeUser, User: "1"}, nil)
 			if !ask(t.Context()) {
 				t.Error("alice was not let in behind the change")
 			}
