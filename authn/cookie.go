@@ -18,9 +18,10 @@ func NewCookie(name string) (*Cookie, error) {
 }
 
 // Extract implements [Extractor]. The header is split at semicolons only, white space around names and values is dropped,
-// and the last cookie of a name wins, as in django.http.cookie.parse_cookie. A pair whose value is not one of RFC 6265
-// section 4.1.1 is skipped. A quoted value loses its quotes, and its backslash escapes are undone as Python's http.cookies
-// writes them. An empty value is absent: that is how a page logs out.
+// and the last cookie of a name wins, as in django.http.cookie.parse_cookie. Where the value of that one is none of RFC 6265
+// section 4.1.1 it is malformed, whatever came before: Django takes it, and finds nobody. A quoted value loses its quotes,
+// and its backslash escapes are undone as Python's http.cookies writes them. An empty value is absent: that is how a page
+// logs out. Pairs of other names, and what is no pair, mean nothing, whatever they look like.
 //
 // Nothing but a semicolon ends a cookie, although Python's SimpleCookie also takes white space: a site that puts a
 // visitor's text into one cookie would let the visitor write another (CVE-2016-7401).
@@ -33,18 +34,23 @@ func (c *Cookie) Extract(r *Request) (Credential, error) {
 		if !ok || string(trim(name)) != c.name {
 			continue
 		}
-		if value = trim(value); isCookieValue(value) {
-			last = value
-		}
+		last = trim(value)
+	}
+	if !isCookieValue(last) {
+		return Credential{}, c.malformed("has a value that no cookie can have")
 	}
 	last = unquoteCookie(last)
 	switch {
 	case len(last) == 0:
 		return Credential{}, ErrAbsent
 	case len(last) > MaxCredential:
-		return Credential{}, reject(ReasonMalformed, "cookie "+strconv.Quote(c.name)+" "+tooLong)
+		return Credential{}, c.malformed(tooLong)
 	}
 	return Credential{From: "cookie", Value: last}, nil
+}
+
+func (c *Cookie) malformed(what string) error {
+	return reject(ReasonMalformed, "cookie "+strconv.Quote(c.name)+" "+what)
 }
 
 // isCookieValue reports whether v is a value of RFC 6265. Inside quotes it also takes what Python quotes for: spaces,

@@ -285,10 +285,18 @@ func rejectJWTForm() error {
 
 func rejectJWTClaims() error { return reject(ReasonMalformed, "jwt: the claims are no JSON object") }
 
-// method returns which of the configured algorithms the header names. It understands no extension (RFC 7515 section 4.1.11).
+// method returns which of the configured algorithms the header names. It understands no extension (RFC 7515 section 4.1.11),
+// and no payload that is not base64url (RFC 7797), which a token may not have. A kid is a text whether or not it is needed
+// (RFC 7515 section 4.1.4).
 func (v *JWT) method(s *scratch) (int, error) {
 	if _, ok := s.claims.get("crit"); ok {
 		return 0, reject(ReasonBadAlgorithm, "jwt: the header has crit, and no extension is understood here")
+	}
+	if b64, ok := s.claims.get("b64"); ok && string(b64) == "false" {
+		return 0, reject(ReasonBadAlgorithm, "jwt: the header says that the payload is not base64url")
+	}
+	if kid, ok := s.claims.get("kid"); ok && kid[0] != '"' {
+		return 0, reject(ReasonMalformed, "jwt: the header has a kid that is no text")
 	}
 	alg, err := s.claims.appendText(s.text[:0], "alg")
 	if err == nil {

@@ -230,7 +230,7 @@ func TestJWTClaims(t *testing.T) {
 		{name: "NUL in the subject", payload: `{` + exp + `"user_id":"1\u0000"}`, reason: ReasonBadClaims},
 		{name: "line end in the subject", payload: `{` + exp + `"user_id":"1\n"}`, reason: ReasonBadClaims},
 		{name: "half a surrogate in the subject", payload: `{` + exp + `"user_id":"\ud800"}`, reason: ReasonBadClaims},
-		{name: "no UTF-8 in the subject", payload: `{` + exp + "\"user_id\":\"\xff\"}", reason: ReasonBadClaims},
+		{name: "no UTF-8 in the subject", payload: `{` + exp + "\"user_id\":\"\xff\"}", reason: ReasonMalformed},
 		{name: "long subject", payload: `{` + exp + `"user_id":"` + strings.Repeat("a", 257) + `"}`, reason: ReasonBadClaims},
 		{name: "long number", payload: `{` + exp + `"user_id":` + strings.Repeat("1", 257) + `}`, reason: ReasonBadClaims},
 		{name: "name is a list", payload: `{` + exp + `"user_id":1,"username":["a"]}`, reason: ReasonBadClaims},
@@ -351,6 +351,12 @@ func TestJWTForm(t *testing.T) {
 		{"null header", sign(`null`, `{}`, []byte(fixtureSecret)), ReasonMalformed},
 		{"crit", sign(`{"alg":"HS256","crit":["exp"]}`, `{"exp":3976214400,"user_id":1}`, []byte(fixtureSecret)), ReasonBadAlgorithm},
 		{"crit is null", sign(`{"alg":"HS256","crit":null}`, `{"exp":3976214400,"user_id":1}`, []byte(fixtureSecret)), ReasonBadAlgorithm},
+		{"b64 is false", sign(`{"alg":"HS256","b64":false}`, `{"exp":3976214400,"user_id":1}`, []byte(fixtureSecret)), ReasonBadAlgorithm},
+		{"kid is a number", sign(`{"alg":"HS256","kid":1}`, `{"exp":3976214400,"user_id":1}`, []byte(fixtureSecret)), ReasonMalformed},
+		{"kid is null", sign(`{"alg":"HS256","kid":null}`, `{"exp":3976214400,"user_id":1}`, []byte(fixtureSecret)), ReasonMalformed},
+		{"no UTF-8 in the header", sign("{\"alg\":\"HS256\",\"x\":\"\xff\"}", `{"exp":3976214400,"user_id":1}`, []byte(fixtureSecret)), ReasonMalformed},
+		{"no UTF-8 in a claim that means nothing", signed("{\"exp\":3976214400,\"user_id\":1,\"x\":\"\xe9\"}"), ReasonMalformed},
+		{"a claim that is too deep", signed(`{"exp":3976214400,"user_id":1,"x":` + nested(maxClaimDepth) + `}`), ReasonMalformed},
 		{"too long", signed(`{"exp":3976214400,"user_id":1,"x":"` + strings.Repeat("x", MaxJWT) + `"}`), ReasonMalformed},
 		{"deep", signed(strings.Repeat("[", 5000)), ReasonMalformed},
 	} {
@@ -358,6 +364,21 @@ func TestJWTForm(t *testing.T) {
 			_, err := verify(t, v, c.token)
 			wantRefusal(t, err, ErrRejected, c.reason, secretsOf(c.token)...)
 		})
+	}
+}
+
+func nested(n int) string { return strings.Repeat("[", n) + strings.Repeat("]", n) }
+
+// TestJWTLetsPass: what a header may also have, and a claim that is as deep as one may be.
+func TestJWTLetsPass(t *testing.T) {
+	v := newTestJWT(t, nil)
+	for _, token := range []string{
+		sign(`{"alg":"HS256","b64":true,"kid":"","x":false}`, `{"exp":3976214400,"user_id":1}`, []byte(fixtureSecret)),
+		signed(`{"exp":3976214400,"x":` + nested(maxClaimDepth-1) + `,"user_id":1,"y":[{"a":"]"}]}`),
+	} {
+		if id, err := verify(t, v, token); err != nil || id.Subject != "1" {
+			t.Errorf("got %+v, %v", id, err)
+		}
 	}
 }
 

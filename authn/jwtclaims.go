@@ -22,9 +22,13 @@ type claims struct {
 // member is one claim: its name, and its value as JSON.
 type member struct{ name, raw []byte }
 
-// parse reads b. It returns false unless b is one JSON object and nothing else.
+// maxClaimDepth is how deep a value may be. Python gives up at about a thousand.
+const maxClaimDepth = 500
+
+// parse reads b. It returns false unless b is one JSON object and nothing else, in UTF-8 (RFC 8259 section 8.1, which
+// [json.Valid] does not look at), and no deeper than maxClaimDepth.
 func (c *claims) parse(b []byte) bool {
-	if !json.Valid(b) {
+	if !json.Valid(b) || !utf8.Valid(b) {
 		return false
 	}
 	c.members = c.members[:0]
@@ -43,7 +47,9 @@ func (c *claims) parse(b []byte) bool {
 			name = []byte(s)
 		}
 		i = skipSpace(b, skipSpace(b, end)+1) // the colon
-		end = skipValue(b, i)
+		if end = skipValue(b, i); end < 0 {
+			return false
+		}
 		c.members = append(c.members, member{name, b[i:end]})
 		if i = skipSpace(b, end); b[i] == ',' {
 			i = skipSpace(b, i+1)
@@ -89,7 +95,7 @@ func skipString(b []byte, i int) int {
 	return i + 1
 }
 
-// skipValue returns where the value that begins at i ends, inside an object.
+// skipValue returns where the value that begins at i ends, inside an object; less than 0 where it is too deep.
 func skipValue(b []byte, i int) int {
 	depth := 0
 	for {
@@ -100,7 +106,9 @@ func skipValue(b []byte, i int) int {
 			}
 			continue
 		case '{', '[':
-			depth++
+			if depth++; depth == maxClaimDepth { // the object around it is one
+				return -1
+			}
 		case '}', ']':
 			if depth == 0 { // the end of a number or a literal, and of the object
 				return i

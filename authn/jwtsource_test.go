@@ -112,7 +112,7 @@ func TestJWTFetchedKeys(t *testing.T) {
 		{"a short key", "small", header{"alg": "RS256", "kid": "small"}, ReasonBadSignature},
 		{"a published secret", "ed", header{"alg": "EdDSA", "kid": "secret"}, ReasonBadSignature},
 		{"no kid, and several keys", "ed", header{"alg": "EdDSA"}, ReasonBadSignature},
-		{"kid is null", "ed", header{"alg": "EdDSA", "kid": nil}, ReasonBadSignature},
+		{"kid is null", "ed", header{"alg": "EdDSA", "kid": nil}, ReasonMalformed},
 		{"kid is empty", "ed", header{"alg": "EdDSA", "kid": ""}, ReasonBadSignature},
 		{"unknown kid", "ed", header{"alg": "EdDSA", "kid": "ed2"}, ReasonBadSignature},
 		{"kid in other letters", "ed", header{"alg": "EdDSA", "kid": "Ed"}, ReasonBadSignature},
