@@ -18,6 +18,8 @@ type Actor struct {
 	Node     string   // the address of a node with the conformance routes
 	Consumer string   // that of a program whose connections do as the client says: "close CODE" or "panic"
 	Tokens   []string // of two users who may join app_1234, the first also app_1
+
+	heard string // what was heard in Django's group, and so what has to be said; "": nothing was
 }
 
 // scene is how one kind of case is acted out. It returns the answer in the words of the package.
@@ -29,12 +31,18 @@ type scene struct {
 
 // Act acts the case out. ok is false where nobody here knows how.
 func (a *Actor) Act(c *Case) (answer string, ok bool, err error) {
+	act := *a
+	for _, seen := range c.seen() {
+		if text, ok := strings.CutPrefix(seen, "text:"); ok && c.Group == "C-group" {
+			act.heard = text
+		}
+	}
 	for _, s := range scenes {
 		if s.group != "" && s.group != c.Group {
 			continue
 		}
 		if m := s.match.FindStringSubmatch(c.Name); m != nil {
-			answer, err := s.play(a, m)
+			answer, err := s.play(&act, m)
 			return answer, true, err
 		}
 	}
@@ -68,6 +76,17 @@ func handshake(target string, changes ...string) []byte {
 // asked returns the status of a handshake at the echoing route.
 func (a *Actor) asked(changes ...string) (string, error) {
 	p, err := connect(a.Node, handshake("/echo", changes...))
+	if err != nil {
+		return "", err
+	}
+	defer p.close()
+	return p.status(), nil
+}
+
+// line returns the status of a handshake whose request line is another.
+func (a *Actor) line(l string) (string, error) {
+	_, fields, _ := strings.Cut(string(handshake("/")), "\r\n")
+	p, err := connect(a.Node, []byte(l+"\r\n"+fields))
 	if err != nil {
 		return "", err
 	}

@@ -27,7 +27,12 @@ func unless101(s string) func([]string, string) string {
 
 var behaviours = []behaviour{
 	{"", re(`unknown route`), "no-route", always("404")},
-	{"", re(`^Sec-WebSocket-Version (\d+|missing)|^no Sec-WebSocket-Version|^Upgrade: |^Connection: |^(Upgrade|Connection) missing`), "not-websocket", unless101("426")},
+	{"", re(`(?i)^Upgrade: ([^,]+, *)*websocket *(,|$)`), "upgrade-list", always("101")},
+	{"", re(`Sec-WebSocket-Version\b|^Upgrade: |^Connection: |^(Upgrade|Connection) (missing|absent)|^no (Upgrade|Connection)\b`), "not-websocket", unless101("426")},
+	{"", re(`^(key|Sec-WebSocket-Key) |^(no|without) (key|Sec-WebSocket-Key)`), "key", always("400")},
+	{"", re(`^(?:method )?(POST|PUT|DELETE|OPTIONS|HEAD)\b`), "request-line", always("405")},
+	{"", re(`^HTTP/1\.0`), "request-line", always("505")},
+	{"", re(`^two Host `), "twice", always("400")},
 	{"", re(`^(\d+) headers$`), "head", func(m []string, _ string) string {
 		if number(m[1])+5 > headLines {
 			return "431"

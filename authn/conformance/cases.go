@@ -68,6 +68,21 @@ func (c *Case) seen() []string {
 	return answers
 }
 
+// Spoken returns the subprotocols that the servers' endpoint for them speaks, as far as the cases show.
+func Spoken(cases []Case) (names []string) {
+	for i := range cases {
+		if cases[i].Request == nil {
+			continue
+		}
+		for _, seen := range cases[i].seen() {
+			if name, ok := strings.CutPrefix(seen, "101 selected="); ok && name != "" && !slices.Contains(names, name) {
+				names = append(names, name)
+			}
+		}
+	}
+	return names
+}
+
 var (
 	seenStatus   = regexp.MustCompile(`^(\d{3})( [^|]*\||  \|| \[|$)`)
 	seenClose    = regexp.MustCompile(`(?:^|^101 |then )close=(\w+)`)
@@ -82,6 +97,13 @@ var (
 // headers is what the answer to a good handshake says of the connection. Neither word has a case.
 func headers(upgrade, connection string) string {
 	return "101 Upgrade: " + strings.ToLower(upgrade) + ", Connection: " + strings.ToLower(connection)
+}
+
+var pythonByte = regexp.MustCompile(`\\x[0-9a-f]{2}`)
+
+// unescape undoes what Python writes for a byte that is no ASCII.
+func unescape(s string) string {
+	return pythonByte.ReplaceAllStringFunc(s, func(e string) string { return string([]byte{byte(number("0" + e[1:]))}) })
 }
 
 // canonical puts what was written down of one answer into the words of seen.
@@ -122,7 +144,7 @@ func canonical(s string) string {
 	if frames := seenFrame.FindAllStringSubmatch(s, -1); frames != nil {
 		var all []string
 		for _, m := range frames {
-			all = append(all, opcodes[m[1]]+":"+m[2])
+			all = append(all, opcodes[m[1]]+":"+unescape(m[2]))
 		}
 		return strings.Join(all, ", ")
 	}

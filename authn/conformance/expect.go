@@ -69,7 +69,7 @@ func (e *Expecter) rule(c *Case, seen string) (answer, rule string) {
 		return "", ""
 	}
 	r := parse(c.Request)
-	r.anyOrigin = c.Variation == "hosts-star"
+	r.patterns = r.origins(c.Variation)
 	for _, rule := range Rules {
 		if answer, ok := rule.answer(e, r, seen); ok {
 			return answer, rule.Name

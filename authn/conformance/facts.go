@@ -56,7 +56,7 @@ func LoadFacts(file string) (*Facts, error) {
 	}
 	for _, sessions := range []map[string]kept{f.DB, f.Cookies, f.Files} {
 		for _, s := range sessions {
-			if s.Expect != nil {
+			if s.Expect != nil && *s.Expect != "error" { // an exception is nobody
 				facts.sessions[s.SessionID] = *s.Expect
 			}
 		}

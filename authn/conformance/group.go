@@ -1,6 +1,7 @@
 package conformance
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 )
@@ -23,11 +24,12 @@ func (a *Actor) together(scene func(*cast) (string, error)) (answer string, err 
 	return scene(c)
 }
 
-// said is a scene in which the first says something, and one of the cast is asked what it heard.
+// said is a scene in which the first says something, and one of the cast is asked what it heard. What is said is the text
+// where the case does not tell.
 func said(text string, who func(*cast) *peer) func(*Actor, []string) (string, error) {
 	return func(a *Actor, _ []string) (string, error) {
 		return a.together(func(c *cast) (string, error) {
-			if err := c.first.text(text); err != nil {
+			if err := c.first.text(cmp.Or(a.heard, text)); err != nil {
 				return "", err
 			}
 			return who(c).frames(1)
@@ -83,7 +85,7 @@ func (a *Actor) burst(m []string) (string, error) {
 func (a *Actor) vanished([]string) (string, error) {
 	return a.together(func(c *cast) (string, error) {
 		c.second.close()
-		if err := c.first.text("after2"); err != nil {
+		if err := c.first.text(cmp.Or(a.heard, "after")); err != nil {
 			return "", err
 		}
 		return c.other.frames(1)

@@ -1,9 +1,6 @@
 package conformance
 
 import (
-	"net/url"
-	"regexp"
-	"slices"
 	"strconv"
 	"strings"
 	"unicode"
@@ -25,119 +22,31 @@ type Rule struct {
 // Rules are asked in this order, which is that in which Fairlead looks at a request; the first that applies decides.
 var Rules = []Rule{
 	{"head", "a head over head_bytes, or of over 128 lines, is 431", true, headRule},
-	{"twice", "two Authorization, Cookie, Host or Origin fields are 400, not one of them chosen", true, twiceRule},
-	{"bad-http", "bytes that may not stand in a request line or a field are 400", true, badHTTPRule},
+	{"request-line", "a request line is GET, a path and HTTP/1.1: another method is 405, another version 505, another form 400", true, requestLineRule},
+	{"twice", "two Authorization, Cookie, Host, Origin, Sec-WebSocket-Key or -Version fields are 400, not one of them chosen", true, twiceRule},
+	{"bad-http", "a folded line, a Host that is none, and bytes that may not stand in a request line or a field are 400", true, badHTTPRule},
+	{"body", "a handshake with a body is 400", true, bodyRule},
 	{"not-websocket", "no WebSocket handshake is 426, also of another version", true, notWebSocketRule},
+	{"key", "a Sec-WebSocket-Key that is not 16 bytes in base64 is 400", true, keyRule},
+	{"path", "a path with an encoded slash, an encoded NUL or half an escape is 400", true, pathRule},
 	{"no-route", "a path without a route is 404, and so is a group of another category", true, noRouteRule},
 	{"group-name", "a group is its decoded text: what is no group's name is 400", true, groupNameRule},
 	{"origin", "an Origin is scheme, host and port, and nothing else", false, originRule},
+	{"own-origin", "a route without origins is for pages of the node's own host, and for programs", false, ownOriginRule},
+	{"upgrade-list", "Upgrade is a list, and may come twice", false, upgradeListRule},
 	{"inactive", "the token of an inactive user is refused, unless inactive_users says otherwise", false, inactiveRule},
 	{"white-space", "only space and tab are white space", false, whiteSpaceRule},
 	{"scheme-case", "a scheme has no case, as in RFC 9110 and Django REST framework", false, schemeCaseRule},
-	{"jwt-expiry", "a JWT has an exp, and it is a number", false, jwtExpiryRule},
+	{"jwt-form", "a JWT is three parts of base64url in their one spelling, without padding, and at most 8 KiB", false, jwtFormRule},
+	{"jwt-json", "a JWT is JSON of RFC 8259, in UTF-8, and at most 500 deep", false, jwtJSONRule},
 	{"jwt-crit", "a JWT whose head names a crit is refused", false, jwtCritRule},
+	{"jwt-expiry", "a JWT has an exp, and it is a number, before the year 10000", false, jwtExpiryRule},
+	{"jwt-claims", "nbf and iat are numbers, jti a text or a whole number, aud a text or texts, groups texts", false, jwtClaimsRule},
 	{"cookie", "cookies stand between semicolons; one that cannot be read hides no other", false, cookieRule},
 	{"query", "one rule for queries: decoded, the last of a name, one without = is none", false, queryRule},
 	{"group-id", "the id of a group is a text, and the authorizer decides", false, groupIDRule},
 	{"exception", "what raised an exception is a credential that is no good", false, exceptionRule},
 	{"status", "401 where the credential is missing or no good, 403 for origin and permission", false, statusRule},
-}
-
-// The limits of the conformance routes' configuration, which are the defaults.
-const (
-	headBytes = 16384
-	headLines = 128
-)
-
-func headRule(_ *Expecter, r *request, _ string) (string, bool) {
-	return "431", r.head > headBytes || len(r.fields) > headLines
-}
-
-func twiceRule(_ *Expecter, r *request, _ string) (string, bool) {
-	for _, name := range []string{"authorization", "cookie", "host", "origin"} {
-		if len(r.all(name)) > 1 {
-			return "400", true
-		}
-	}
-	return "", false
-}
-
-func badHTTPRule(_ *Expecter, r *request, _ string) (string, bool) {
-	for _, c := range []byte(r.target) {
-		if c <= ' ' || c >= 0x7f || c == '#' {
-			return "400", true
-		}
-	}
-	for _, f := range r.fields {
-		for _, c := range []byte(f.value) {
-			if c < ' ' && c != '\t' || c == 0x7f {
-				return "400", true
-			}
-		}
-	}
-	offered := strings.Split(strings.Join(r.all("sec-websocket-protocol"), ","), ",")
-	return "400", slices.ContainsFunc(offered, func(p string) bool { p = strings.Trim(p, " \t"); return p != "" && !isToken(p) })
-}
-
-func notWebSocketRule(_ *Expecter, r *request, _ string) (string, bool) {
-	upgrade, _ := r.get("upgrade")
-	version, _ := r.get("sec-websocket-version")
-	return "426", !strings.EqualFold(upgrade, "websocket") || version != "13"
-}
-
-// leaves are the endpoints of each route but ws.
-var leaves = map[string][]string{
-	"a": {"who", "socket", "late"}, "b": {"who", "socket", "late"}, "s": {"who", "socket", "late", "proto"},
-	"d": {"who", "socket"}, "o": {"who"},
-}
-
-func noRouteRule(_ *Expecter, r *request, _ string) (string, bool) {
-	if r.route != "ws" {
-		for _, leaf := range leaves[r.route] {
-			if leaf == r.leaf && !r.slashes {
-				return "", false
-			}
-		}
-		return "404", true
-	}
-	name, ok := r.group()
-	if r.slashes || r.leaf == "" || strings.Contains(r.leaf, "/") {
-		return "404", true
-	}
-	i := strings.LastIndexByte(name, '_')
-	return "404", ok && (i < 0 || name[:i] != "app" || i == len(name)-1)
-}
-
-var groupName = regexp.MustCompile(`^[A-Za-z0-9_.-]{1,99}$`)
-
-// group returns the name of the group in the path, and whether it is one.
-func (r *request) group() (string, bool) {
-	name, err := url.PathUnescape(r.leaf)
-	return name, err == nil && groupName.MatchString(name)
-}
-
-func groupNameRule(_ *Expecter, r *request, _ string) (string, bool) {
-	_, ok := r.group()
-	return "400", r.route == "ws" && !ok
-}
-
-var originSyntax = regexp.MustCompile(`(?i)^([a-z][a-z0-9+.-]*)://([a-z0-9_-]+(\.[a-z0-9_-]+)*\.?|\[[0-9a-f:.]+\])(:([0-9]{1,5}))?$`)
-
-func originRule(_ *Expecter, r *request, _ string) (string, bool) {
-	o, ok := r.get("origin")
-	if !ok || o == "null" || r.route != "d" && r.route != "o" {
-		return "", false
-	}
-	m := originSyntax.FindStringSubmatch(o)
-	if m != nil && m[5] != "" {
-		if port, err := strconv.Atoi(m[5]); err != nil || port > 65535 {
-			m = nil
-		}
-	}
-	if m != nil && !r.anyOrigin && !slices.Contains([]string{"http", "https", "ws", "wss"}, strings.ToLower(m[1])) {
-		m = nil // a host in the list is one of the web's
-	}
-	return "403", m == nil
 }
 
 // rejected is what the endpoint answers to a credential that is no good.
@@ -163,10 +72,22 @@ func inactiveRule(_ *Expecter, r *request, seen string) (string, bool) {
 	return r.rejected(), strings.HasSuffix(seen, "(inactive)")
 }
 
-func whiteSpaceRule(_ *Expecter, r *request, _ string) (string, bool) {
+func whiteSpaceRule(e *Expecter, r *request, _ string) (string, bool) {
 	value, _ := r.get("authorization")
 	odd := strings.ContainsFunc(value, func(c rune) bool { return c > 0x7f && unicode.IsSpace(c) }) // in UTF-8
-	return r.rejected(), r.route == "a" && (odd || strings.ContainsAny(latin1(value), "\u0085\u00a0"))
+	odd = odd || strings.ContainsAny(latin1(value), "\u0085\u00a0")
+	if scheme, _ := words(value); !strings.EqualFold(scheme, "Token") { // it is another scheme
+		return r.is(e.session(r)), r.route == "a" && odd
+	}
+	return r.rejected(), r.route == "a" && odd
+}
+
+// words divides at the first space or tab.
+func words(value string) (scheme, rest string) {
+	if i := strings.IndexAny(value, " \t"); i >= 0 {
+		return value[:i], strings.Trim(value[i:], " \t")
+	}
+	return value, ""
 }
 
 // latin1 returns s, read as ISO 8859-1, as a header is in WSGI; "" where it is UTF-8.
@@ -190,27 +111,6 @@ func schemeCaseRule(e *Expecter, r *request, _ string) (string, bool) {
 	return r.is(e.facts.token(words[1])), true
 }
 
-// jwt returns the token in the cookie of route b.
-func (r *request) jwt() (head, claims map[string]any) {
-	token, _ := r.cookie("JWT")
-	if r.route != "b" {
-		return nil, nil
-	}
-	return decodeJWT(token)
-}
-
-func jwtExpiryRule(_ *Expecter, r *request, seen string) (string, bool) {
-	_, claims := r.jwt()
-	_, number := claims["exp"].(float64)
-	return r.rejected(), claims != nil && !number && strings.HasPrefix(seen, "101 user=")
-}
-
-func jwtCritRule(_ *Expecter, r *request, _ string) (string, bool) {
-	head, _ := r.jwt()
-	_, crit := head["crit"]
-	return r.rejected(), crit
-}
-
 func cookieRule(e *Expecter, r *request, _ string) (string, bool) {
 	if r.route != "b" {
 		return "", false
@@ -221,10 +121,13 @@ func cookieRule(e *Expecter, r *request, _ string) (string, bool) {
 
 func queryRule(e *Expecter, r *request, seen string) (string, bool) {
 	user := e.queryUser(r)
-	if r.route == "ws" { // C leaves out parameters without a value, and takes the one before
+	switch {
+	case r.route == "ws": // C leaves out parameters without a value, and takes the one before
 		return "401", user == "" && seen == "101 joined"
+	case seen == "403" && (r.leaf != "socket" || user == "" || !r.listed()): // that is no matter of the query
+		return "", false
 	}
-	return r.is(user), r.route == "d" && strings.HasPrefix(seen, "101 ") && r.query != ""
+	return r.is(user), r.route == "d" && r.query != "" && (seen == "403" || strings.HasPrefix(seen, "101 "))
 }
 
 func groupIDRule(e *Expecter, r *request, seen string) (string, bool) {
@@ -240,12 +143,44 @@ func (e *Expecter) queryUser(r *request) string {
 	return e.facts.token(key)
 }
 
-func exceptionRule(e *Expecter, r *request, seen string) (string, bool) {
+// session returns who the session in the cookie is of, "" for nobody.
+func (e *Expecter) session(r *request) string {
+	id, _ := r.cookie("sessionid")
+	return e.facts.sessions[id]
+}
+
+// header returns who the credential of route a is of: the header decides where it has one, and else the session.
+func (e *Expecter) header(r *request) string {
 	value, _ := r.get("authorization")
-	scheme, _, _ := strings.Cut(value, " ")
-	if r.route == "a" && !strings.EqualFold(scheme, "Token") { // of another scheme: the session decides
-		session, _ := r.cookie("sessionid")
-		return r.is(e.facts.sessions[session]), seen == "500"
+	scheme, key := words(value)
+	if !strings.EqualFold(scheme, "Token") {
+		return e.session(r)
+	}
+	return e.facts.token(key)
+}
+
+// answer returns what the endpoint answers to the credential of the request. ok is false where the facts do not say that.
+func (e *Expecter) answer(r *request) (answer string, ok bool) {
+	if r.patterns != nil && !r.listed() {
+		return "403", true
+	}
+	switch r.route {
+	case "a":
+		return r.is(e.header(r)), true
+	case "b":
+		return r.is(e.facts.jwts[r.jwt()]), true
+	case "s":
+		return r.is(e.session(r)), r.leaf != "proto"
+	case "d":
+		return r.is(e.queryUser(r)), true
+	}
+	return r.rejected(), r.route == "o"
+}
+
+// exceptionRule: on route a it may have been the header that raised it, or the session behind a header that decides.
+func exceptionRule(e *Expecter, r *request, seen string) (string, bool) {
+	if r.route == "a" {
+		return r.is(e.header(r)), seen == "500"
 	}
 	return r.rejected(), seen == "500"
 }
@@ -254,10 +189,10 @@ func statusRule(e *Expecter, r *request, seen string) (string, bool) {
 	switch {
 	case seen != "403" && seen != "400":
 		return "", false
-	case r.route == "ws" || r.route == "d" && r.leaf == "socket":
+	case r.patterns != nil && !r.listed():
+		return "403", true
+	case r.route == "ws" || r.route == "d":
 		return "401", e.queryUser(r) == ""
-	case r.route == "d" || r.route == "o":
-		return "403", true // anonymous clients are let in there: it was the origin
 	}
 	return "401", seen == "403"
 }

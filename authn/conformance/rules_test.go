@@ -1,6 +1,7 @@
 package conformance
 
 import (
+	"bytes"
 	"encoding/base64"
 	"slices"
 	"strings"
@@ -15,16 +16,23 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 func fact() *Facts {
 	return &Facts{
 		tokens: map[string]holder{"a1": {"alice", true}, "b0": {"bob", false}},
-		jwts:   map[string]string{"good.to.ken": "alice", "bad.to.ken": ""},
+		jwts:   map[string]string{goodToken: "alice", badToken: ""},
 
 		sessions: map[string]string{"s1": "dave"},
 	}
 }
 
-func jwtCookie(head, claims string) string {
+var (
+	goodToken = token(`{"alg":"HS256"}`, `{"username":"alice","exp":4000000000}`)
+	badToken  = token(`{"alg":"HS256"}`, `{"username":"nobody","exp":4000000000}`)
+)
+
+func token(head, claims string) string {
 	part := func(s string) string { return base64.RawURLEncoding.EncodeToString([]byte(s)) }
-	return "Cookie: JWT=" + part(head) + "." + part(claims) + "." + part("signature")
+	return part(head) + "." + part(claims) + "." + part("signature")
 }
+
+func jwtCookie(head, claims string) string { return "Cookie: JWT=" + token(head, claims) }
 
 // TestRules: what each rule makes of a request where Django answered seen, and which requests it leaves alone.
 func TestRules(t *testing.T) {
@@ -38,6 +46,27 @@ func TestRules(t *testing.T) {
 	}{
 		"a long head":                  {"/a/who/", []string{"X: " + strings.Repeat("x", 17000)}, "101 anonymous", "431", "head"},
 		"many lines":                   {"/a/who/", slices.Repeat([]string{"X: x"}, 130), "101 anonymous", "431", "head"},
+		"another method":               {"POST /a/who/ HTTP/1.1", nil, "400", "405", "request-line"},
+		"another protocol":             {"GET /a/who/ HTTP/1.0", nil, "101 anonymous", "505", "request-line"},
+		"a whole URL":                  {"GET http://localhost/a/who/ HTTP/1.1", nil, "101 anonymous", "400", "request-line"},
+		"no protocol":                  {"GET /a/who/", nil, "404", "400", "request-line"},
+		"two keys":                     {"/a/who/", []string{"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA=="}, "101 anonymous", "400", "twice"},
+		"a folded line":                {"/a/who/", []string{"Authorization: Token\r\n a1"}, "101 user=alice", "400", "bad-http"},
+		"a Host that is a URL":         {"/a/who/", []string{"Host: http://localhost"}, "101 anonymous", "400", "bad-http"},
+		"a Host with such a port":      {"/a/who/", []string{"Host: localhost:99999"}, "101 anonymous", "400", "bad-http"},
+		"a Host of IPv6":               {"/a/who/", []string{"Host: [::1]:80"}, "101 anonymous", "101 anonymous", ""},
+		"a body":                       {"/a/who/", []string{"Content-Length: 5"}, "101 anonymous", "400", "body"},
+		"a body of no bytes":           {"/a/who/", []string{"Content-Length: 0"}, "101 anonymous", "101 anonymous", ""},
+		"a key that is short":          {"/d/who/", []string{"Sec-WebSocket-Key: c2hvcnQ="}, "403", "400", "key"},
+		"no upgrade of Connection":     {"/a/who/", []string{"Connection: keep-alive"}, "404", "426", "not-websocket"},
+		"a list of protocols":          {"/a/who/", []string{"Upgrade: h2c, websocket", "Authorization: Token a1"}, "400", "101 user=alice", "upgrade-list"},
+		"such a list, and an Origin":   {"/o/who/", []string{"Upgrade: h2c, websocket", "Origin: http://evil.test"}, "404", "403", "upgrade-list"},
+		"an encoded slash":             {"/ws%2Fapp_1?token=a1", nil, "101 joined", "400", "path"},
+		"an encoded route":             {"/%61/who/", []string{"Authorization: Token a1"}, "101 user=alice", "101 user=alice", ""},
+		"a page elsewhere":             {"/s/who/", []string{"Origin: http://evil.test", "Cookie: sessionid=s1"}, "101 user=dave", "403", "own-origin"},
+		"a page of nowhere":            {"/ws/app_1?token=a1", []string{"Origin: null"}, "101 joined", "403", "own-origin"},
+		"a page of the host":           {"/s/who/", []string{"Origin: http://127.0.0.1:80", "Cookie: sessionid=s1"}, "101 user=dave", "101 user=dave", ""},
+		"an address spelled long":      {"/d/who/?token=a1", []string{"Origin: http://[0:0::1]"}, "403", "403", ""},
 		"two Authorization":            {"/a/who/", []string{"Authorization: Token a1", "Authorization: Token a1"}, "500", "400", "twice"},
 		"two Origin":                   {"/d/who/", []string{"Origin: http://a", "origin: http://b"}, "403", "400", "twice"},
 		"a byte over ASCII":            {"/d/who/?token=\xff", nil, "101 anonymous", "400", "bad-http"},
@@ -54,7 +83,7 @@ func TestRules(t *testing.T) {
 		"one segment more":             {"/ws/app_1/x?token=a1", nil, "500", "404", "no-route"},
 		"digits of another script":     {"/ws/app_%D9%A1?token=a1", nil, "101 joined", "400", "group-name"},
 		"a plus":                       {"/ws/app_+1234?token=a1", nil, "101 joined", "400", "group-name"},
-		"a broken escape":              {"/ws/app_%zz?token=a1", nil, "500", "400", "group-name"},
+		"a broken escape":              {"/ws/app_%zz?token=a1", nil, "500", "400", "path"},
 		"a name of 100":                {"/ws/app_" + strings.Repeat("0", 96) + "?token=a1", nil, "500", "400", "group-name"},
 		"an Origin with a user":        {"/d/who/?token=a1", []string{"Origin: http://user@localhost"}, "101 user=alice", "403", "origin"},
 		"an Origin with a path":        {"/d/who/?token=a1", []string{"Origin: http://localhost/path"}, "101 user=alice", "403", "origin"},
@@ -74,21 +103,41 @@ func TestRules(t *testing.T) {
 		"no exp":                       {"/b/who/", []string{jwtCookie(`{}`, `{"username":"alice"}`)}, "101 user=alice", "101 anonymous", "jwt-expiry"},
 		"exp as text":                  {"/b/socket/", []string{jwtCookie(`{}`, `{"exp":"4000000000"}`)}, "101 user=alice", "401", "jwt-expiry"},
 		"exp":                          {"/b/who/", []string{jwtCookie(`{}`, `{"exp":4000000000.5}`)}, "101 user=alice", "101 user=alice", ""},
+		"exp in milliseconds":          {"/b/who/", []string{jwtCookie(`{}`, `{"exp":4000000000000}`)}, "101 user=alice", "101 anonymous", "jwt-expiry"},
+		"nbf as text":                  {"/b/who/", []string{jwtCookie(`{}`, `{"exp":4000000000,"nbf":"1"}`)}, "101 user=alice", "101 anonymous", "jwt-claims"},
+		"aud of no kind":               {"/b/who/", []string{jwtCookie(`{}`, `{"exp":4000000000,"aud":{}}`)}, "101 user=alice", "101 anonymous", "jwt-claims"},
+		"groups by number":             {"/b/who/", []string{jwtCookie(`{}`, `{"exp":4000000000,"groups":[1]}`)}, "101 user=alice", "101 anonymous", "jwt-claims"},
+		"claims as they should be":     {"/b/who/", []string{jwtCookie(`{"kid":"x"}`, `{"exp":4e9,"nbf":1,"aud":["x"],"jti":7,"groups":["a"]}`)}, "101 user=alice", "101 user=alice", ""},
+		"NaN":                          {"/b/who/", []string{jwtCookie(`{}`, `{"exp":4000000000,"x":NaN}`)}, "101 user=alice", "101 anonymous", "jwt-json"},
+		"a token in Latin-1":           {"/b/socket/", []string{jwtCookie(`{}`, "{\"exp\":4000000000,\"x\":\"\xe9\"}")}, "101 user=alice", "401", "jwt-json"},
+		"a deep token":                 {"/b/who/", []string{jwtCookie(`{}`, `{"exp":4000000000,"x":`+strings.Repeat("[", 500)+strings.Repeat("]", 500)+`}`)}, "101 user=alice", "101 anonymous", "jwt-json"},
+		"a padded token":               {"/b/who/", []string{"Cookie: JWT=" + goodToken + "="}, "101 user=alice", "101 anonymous", "jwt-form"},
+		"a long token":                 {"/b/who/", []string{"Cookie: JWT=" + token(`{}`, `{"exp":4000000000,"x":"`+strings.Repeat("x", 7000)+`"}`)}, "101 user=alice", "101 anonymous", "jwt-form"},
+		"an escape in quotes":          {"/b/who/", []string{`Cookie: JWT="\145` + goodToken[1:] + `"`}, "101 user=alice", "101 user=alice", ""},
+		"an attribute in front":        {"/b/who/", []string{"Cookie: path=/; JWT=" + goodToken}, "101 anonymous", "101 user=alice", "cookie"},
+		"the last is no cookie":        {"/b/who/", []string{"Cookie: JWT=" + goodToken + "; JWT=a b"}, "101 anonymous", "101 anonymous", ""},
 		"crit":                         {"/b/who/", []string{jwtCookie(`{"crit":["x"],"x":1}`, `{"exp":4000000000}`)}, "101 user=alice", "101 anonymous", "jwt-crit"},
-		"a cookie without a name":      {"/b/who/", []string{"Cookie: foo; JWT=good.to.ken"}, "101 anonymous", "101 user=alice", "cookie"},
-		"a cookie of JSON":             {"/b/who/", []string{`Cookie: p={"a":1}; JWT=good.to.ken`}, "101 anonymous", "101 user=alice", "cookie"},
-		"cookies with a comma":         {"/b/who/", []string{"Cookie: a=1, JWT=good.to.ken"}, "101 user=alice", "101 anonymous", "cookie"},
-		"one odd, and a JWT that is":   {"/b/socket/", []string{"Cookie: ; JWT=bad.to.ken"}, "403", "401", "cookie"},
-		"cookies":                      {"/b/who/", []string{"Cookie: a=1; JWT=good.to.ken"}, "101 user=alice", "101 user=alice", ""},
+		"a cookie without a name":      {"/b/who/", []string{"Cookie: foo; JWT=" + goodToken}, "101 anonymous", "101 user=alice", "cookie"},
+		"a cookie of JSON":             {"/b/who/", []string{`Cookie: p={"a":1}; JWT=` + goodToken}, "101 anonymous", "101 user=alice", "cookie"},
+		"cookies with a comma":         {"/b/who/", []string{"Cookie: a=1, JWT=" + goodToken}, "101 user=alice", "101 anonymous", "cookie"},
+		"one odd, and a JWT that is":   {"/b/socket/", []string{"Cookie: ; JWT=" + badToken}, "403", "401", "cookie"},
+		"cookies":                      {"/b/who/", []string{"Cookie: a=1; JWT=" + goodToken}, "101 user=alice", "101 user=alice", ""},
 		"a parameter without =":        {"/d/who/?token=a1&x", []string{"Origin: http://localhost"}, "101 anonymous", "101 user=alice", "query"},
 		"an encoded name":              {"/d/who/?to%6Ben=a1", []string{"Origin: http://localhost"}, "101 anonymous", "101 user=alice", "query"},
 		"the last of a name":           {"/d/who/?token=a1&token=bad", []string{"Origin: http://localhost"}, "101 anonymous", "101 anonymous", ""},
+		"the last cannot be decoded":   {"/d/who/?token=a1&token=%zz", []string{"Origin: http://localhost"}, "101 anonymous", "101 anonymous", ""},
+		"one odd, and a strict one":    {"/d/socket/?token=a1&x", []string{"Origin: http://localhost"}, "403", "101 user=alice", "query"},
+		"one odd, and a bad Origin":    {"/d/socket/?token=a1&x", []string{"Origin: http://evil.test"}, "403", "403", ""},
+		"no token and a bad Origin":    {"/d/socket/", []string{"Origin: http://evil.test"}, "403", "403", ""},
+		"no token at a strict one":     {"/d/socket/", []string{"Origin: http://localhost"}, "403", "401", "status"},
 		"an id that is no number":      {"/ws/app_x?token=a1", nil, "500", "403", "group-id"},
 		"an id beyond int64":           {"/ws/app_99999999999999999999?token=a1", nil, "500", "403", "group-id"},
 		"that of nobody":               {"/ws/app_x?token=zz", nil, "403", "401", "status"},
 		"a leading zero":               {"/ws/app_01?token=a1", nil, "101 joined", "101 joined", ""},
 		"one word":                     {"/a/who/", []string{"Authorization: a1"}, "500", "101 anonymous", "exception"},
 		"one word, and a session":      {"/a/who/", []string{"Authorization: a1", "Cookie: sessionid=s1"}, "500", "101 user=dave", "exception"},
+		"a token, and a bad session":   {"/a/who/", []string{"Authorization: Token a1", "Cookie: sessionid=odd"}, "500", "101 user=alice", "exception"},
+		"NBSP, and a session":          {"/a/who/", []string{"Authorization: Token\u00a0a1", "Cookie: sessionid=s1"}, "101 user=alice", "101 user=dave", "white-space"},
 		"a scheme alone, and one":      {"/a/who/", []string{"Authorization: Token", "Cookie: sessionid=s1"}, "500", "101 anonymous", "exception"},
 		"the last of a name is empty":  {"/ws/app_1?token=a1&token=", nil, "101 joined", "401", "query"},
 		"a mis-typed id of a session":  {"/s/who/", []string{"Cookie: sessionid=x"}, "500", "101 anonymous", "exception"},
@@ -99,6 +148,9 @@ func TestRules(t *testing.T) {
 		"a bad Origin, as daphne says": {"/o/who/", []string{"Origin: https://elsewhere.test"}, "400", "403", "status"},
 	} {
 		c := &Case{Name: name, Request: handshake(tt.target, tt.fields...), Observed: map[string]string{"daphne": tt.seen}}
+		if strings.Contains(tt.target, " ") { // it is a whole line
+			c.Request = bytes.Replace(handshake("/", tt.fields...), []byte("GET / HTTP/1.1"), []byte(tt.target), 1)
+		}
 		got := NewExpecter(fact()).Expect(c)
 		if len(got) != 1 || got[0] != (Expectation{tt.want, tt.rule}) {
 			t.Errorf("%s: got %v, want %q by %q", name, got, tt.want, tt.rule)
@@ -131,6 +183,7 @@ func TestSeen(t *testing.T) {
 		"abrupt EOF (1006) after 0.0 s":             "EOF",
 		"ConnectionResetError":                      "EOF",
 		"('timeout', b'')":                          "nothing",
+		`(1, b'zo\xc3\xab')`:                        "text:zoë",
 		"(1, b'')":                                  "text:",
 		"((10, b'p'), (1, b'hello'))":               "pong:p, text:hello",
 		"op=1 len=1048576 ":                         "text of 1048576 bytes",
@@ -141,6 +194,18 @@ func TestSeen(t *testing.T) {
 		if got := canonical(observed); got != want {
 			t.Errorf("%q: got %q, want %q", observed, got, want)
 		}
+	}
+}
+
+// TestSpoken: what was offered in a request and selected is spoken, and nothing else.
+func TestSpoken(t *testing.T) {
+	selected := func(request []byte, name string) Case {
+		return Case{Request: request, Observed: map[string]string{"daphne": "101 selected=['" + name + "'] first frame b''"}}
+	}
+	r := handshake("/s/proto/")
+	got := Spoken([]Case{selected(r, "v2"), selected(r, ""), selected(nil, "v9"), selected(r, "v1"), selected(r, "v2")})
+	if want := []string{"v2", "v1"}; !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
 	}
 }
 

@@ -53,6 +53,11 @@ func allowedHosts(hosts ...string) func(*testing.T) []string {
 	}
 }
 
+// subprotocols is the setting of what the route /s/proto speaks: what the servers' endpoint was seen to.
+func subprotocols(cases []conformance.Case) string {
+	return "FAIRLEAD_ROUTE_12_SUBPROTOCOLS=" + cmp.Or(strings.Join(conformance.Spoken(cases), ","), "v1.chat")
+}
+
 // sessionFiles returns a folder with the session files of the fixtures, as young as Django kept them.
 func sessionFiles(t *testing.T) string {
 	t.Helper()
@@ -105,7 +110,7 @@ func TestConformance(t *testing.T) {
 			if !ok {
 				t.Fatalf("%s: no node is known for the variation %q", file, c.Variation)
 			}
-			n = startServe(t, append(env(t), "FAIRLEAD_DRAIN_WINDOW=10ms"), "--config", "cmd/fairlead/testdata/conformance/fairlead.toml")
+			n = startServe(t, append(env(t), "FAIRLEAD_DRAIN_WINDOW=10ms", subprotocols(cases)), "--config", "cmd/fairlead/testdata/conformance/fairlead.toml")
 			nodes[c.Variation] = n
 		}
 		a := &conformance.Actor{Node: n.public, Consumer: consumer, Tokens: []string{keys["alice"], keys["zoë"]}}
