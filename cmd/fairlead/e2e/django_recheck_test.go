@@ -18,7 +18,7 @@ func TestDjangoRecheck(t *testing.T) {
 	site.serve(t)
 	const recheck, within = 2 * time.Second, 5 * time.Second // a margin for a machine that is busy
 	env := []string{"FAIRLEAD_LISTEN_INTERNAL=" + siteAPI}
-	for _, route := range []string{"0", "1", "2", "5", "6"} {
+	for _, route := range []string{"0", "1", "2", "3", "5", "6"} {
 		env = append(env, "FAIRLEAD_ROUTE_"+route+"_RECHECK="+recheck.String())
 	}
 	n := startSiteNode(t, dsn, env...)
@@ -37,6 +37,7 @@ func TestDjangoRecheck(t *testing.T) {
 		"bob by session":            dial(t, n.public, "/by-session/room_1", origin, bob.session()),
 		"bob by callback":           dial(t, n.public, "/by-callback/room_1", origin, bob.session()),
 		"bob by JWT":                dial(t, n.public, "/by-jwt/room_1", origin, bob.jwt(t)),
+		"alice there, by ticket":    dial(t, n.public, "/by-ticket/room_2?ticket="+url.QueryEscape(alice.answer(t, "/api/ticket/", nil, "ticket")), origin),
 		"bob by ticket":             dial(t, n.public, "/by-ticket/room_1?ticket="+url.QueryEscape(bob.answer(t, "/api/ticket/", nil, "ticket")), origin),
 	}
 	// ends fails the test unless those end with the code, and all others stay.
@@ -60,7 +61,7 @@ func TestDjangoRecheck(t *testing.T) {
 	site.do(t, "Token.objects.get(user__username='alice').delete()")
 	ends("after the token was deleted", 4401, "alice by token", "alice as the site sees it")
 	site.do(t, "Room.objects.get(pk=2).members.clear()")
-	ends("after the permission was taken", 4403, "alice in the second room", "alice there, says the app")
+	ends("after the permission was taken", 4403, "alice in the second room", "alice there, says the app", "alice there, by ticket")
 	site.do(t, "User.objects.filter(username='bob').update(is_active=False)")
 	ends("after bob was deactivated", 4401, "bob by session", "bob by JWT", "bob by callback")
 	alice.post(t, "/password/", url.Values{"old_password": {"alice-pw"}, "new_password1": {"a-new-pw-0815"}, "new_password2": {"a-new-pw-0815"}})

@@ -30,7 +30,7 @@ func TestDjangoSecrets(t *testing.T) {
 	jwt, session := alice.jwt(t), alice.session()
 	token := site.keyOf(t, "alice")
 	ticket := alice.answer(t, "/api/ticket/", nil, "ticket")
-	grant := alice.answer(t, "/api/grant/", url.Values{"room": {"1"}}, "grant")
+	grant := alice.answer(t, "/api/grant/1/", nil, "grant")
 	bad := map[string]string{
 		"token": strings.Repeat("5eC3e7", 7), "session": strings.Repeat("bad5e551", 4), "jwt": changed(strings.TrimPrefix(jwt, "Cookie: JWT=")),
 		"ticket": changed(ticket), "grant": changed(grant),

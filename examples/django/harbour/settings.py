@@ -1,6 +1,6 @@
 """Settings of the example. What differs from place to place comes from the environment, with defaults for trying it out.
 
-They work with Django 3.2 to 5.x. What Fairlead needs to know of them is in ../fairlead.toml.
+They are for Django 3.2 to 5.x. What Fairlead needs to know of them is in ../fairlead.toml.
 """
 
 import os
@@ -28,6 +28,7 @@ INSTALLED_APPS = [
 
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
+    "rooms.middleware.content_security_policy",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
@@ -84,13 +85,14 @@ REST_FRAMEWORK = {
 
 ROOT_URLCONF = "harbour.urls"
 WSGI_APPLICATION = "harbour.wsgi.application"
+LOGIN_URL = "login"
 LOGIN_REDIRECT_URL = "/"
 LOGOUT_REDIRECT_URL = "/"
 USE_TZ = True
 TIME_ZONE = "UTC"
 
-# Where browsers reach Fairlead, and where this site does.
-FAIRLEAD_URL = os.environ.get("FAIRLEAD_URL", "ws://localhost:8000")
+# Where browsers reach Fairlead, see rooms/fairlead.py, and where this site does.
+FAIRLEAD_URL = os.environ.get("FAIRLEAD_URL", "")
 FAIRLEAD_API = os.environ.get("FAIRLEAD_API", "http://127.0.0.1:9000")
 FAIRLEAD_API_KEY = os.environ.get("FAIRLEAD_API_KEY", "")
 # Signs what Fairlead asks the views of rooms/callback.py: `secret` of the callback verifier and authorizer.

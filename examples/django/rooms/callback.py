@@ -33,9 +33,9 @@ def from_fairlead(*needed):
             lines += [f"{name}:{request.headers.get(name, '')}" for name in names]
             key, text = settings.FAIRLEAD_CALLBACK_SECRET.encode(), "\n".join(lines).encode("latin-1")
             signature = "v1=" + hmac.new(key, text, hashlib.sha256).hexdigest()
-            good = hmac.compare_digest(signature, request.headers.get("Fairlead-Signature", ""))
-            fresh = stamp.isascii() and stamp.isdigit() and abs(time.time() - int(stamp)) < 60
-            if not good or not fresh or not set(needed) <= set(names):
+            good = hmac.compare_digest(signature.encode(), request.headers.get("Fairlead-Signature", "").encode())
+            fresh = good and abs(time.time() - int(stamp)) < 60
+            if not fresh or not set(needed) <= set(names):
                 return HttpResponse("This is not a question of Fairlead.", status=403)
             return view(request)
 
@@ -62,12 +62,13 @@ def who(request):
 @from_fairlead("fairlead-subject", "fairlead-group")
 def may_join(request):
     """May Fairlead-Subject join Fairlead-Group?"""
-    category, _, room = request.headers.get("Fairlead-Group", "").rpartition("_")
+    group = request.headers.get("Fairlead-Group", "")
     subject = request.headers.get("Fairlead-Subject", "")
+    room = group[len("room_") :]
+    numbers = all(text.isascii() and text.isdigit() and len(text) < 19 for text in (room, subject))  # what a BigAutoField holds
     allowed = (
-        category == "room"
-        and room.isdecimal()
-        and subject.isdecimal()
+        numbers
+        and group == f"room_{int(room)}"
         and Room.objects.filter(pk=room, members__pk=subject, members__is_active=True).exists()
     )
     return HttpResponse(status=204 if allowed else 403)

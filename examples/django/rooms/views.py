@@ -1,11 +1,11 @@
 """The pages, and an endpoint for each kind of credential with which a page can connect to Fairlead."""
 
-import json
+import http.client
+import logging
 import time
-import urllib.error
-import urllib.request
+from functools import wraps
 
-from django.conf import settings
+from django.contrib.auth import views as auth
 from django.contrib.auth.decorators import login_required
 from django.core import signing
 from django.http import HttpResponse, JsonResponse
@@ -14,7 +14,9 @@ from django.views.decorators.http import require_POST
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from . import authentication
+from . import authentication, fairlead
+
+logger = logging.getLogger(__name__)
 
 
 def index(request):
@@ -25,7 +27,16 @@ def index(request):
 @login_required
 def room(request, room_id):
     room = get_object_or_404(request.user.rooms, pk=room_id)
-    return render(request, "rooms/room.html", {"room": room, "fairlead": settings.FAIRLEAD_URL})
+    return render(request, "rooms/room.html", {"room": room, "fairlead": fairlead.url(request)})
+
+
+class LogoutView(auth.LogoutView):
+    """Logs out, and takes the JWT back too: the browser would have it, and could connect with it, until it expires."""
+
+    def dispatch(self, request, *args, **kwargs):
+        response = super().dispatch(request, *args, **kwargs)
+        response.delete_cookie(authentication.COOKIE, samesite="Lax")
+        return response
 
 
 class WhoAmI(APIView):
@@ -35,8 +46,19 @@ class WhoAmI(APIView):
         return Response({"subject": str(request.user.pk), "name": request.user.get_username()})
 
 
-@require_POST
-@login_required
+def for_scripts(view):
+    """Answers 401 where nobody is logged in: a script has no use for the page for logging in, to which login_required leads."""
+
+    @wraps(view)
+    def checked(request, *args, **kwargs):
+        if not request.user.is_authenticated:
+            return JsonResponse({"error": "Log in first."}, status=401)
+        return view(request, *args, **kwargs)
+
+    return require_POST(checked)
+
+
+@for_scripts
 def jwt_cookie(request):
     """Sets the cookie JWT, which Fairlead verifies with SECRET_KEY."""
     response = HttpResponse(status=204)
@@ -51,35 +73,20 @@ def jwt_cookie(request):
     return response
 
 
-@require_POST
-@login_required
+@for_scripts
 def ticket(request):
-    """Asks Fairlead for a ticket: it is good for one connection, of this user, on this route, from this page."""
-    question = urllib.request.Request(
-        f"{settings.FAIRLEAD_API}/api/v1/tickets",
-        data=json.dumps(
-            {
-                "subject": str(request.user.pk),
-                "name": request.user.get_username(),
-                "route": "/by-ticket/{group}",
-                "origin": f"{request.scheme}://{request.get_host()}",
-            }
-        ).encode(),
-        headers={"Content-Type": "application/json"},
-    )
-    if settings.FAIRLEAD_API_KEY:
-        question.add_header("Authorization", f"Bearer {settings.FAIRLEAD_API_KEY}")
+    """Asks Fairlead for a ticket for this user and this page."""
     try:
-        with urllib.request.urlopen(question, timeout=5) as answer:
-            return JsonResponse({"ticket": json.load(answer)["ticket"]})
-    except urllib.error.URLError:
-        return JsonResponse({"error": "Fairlead does not answer; try again"}, status=503)
+        text = fairlead.ticket(request.user, "/by-ticket/{group}", f"{request.scheme}://{request.get_host()}")
+    except (OSError, http.client.HTTPException, ValueError, KeyError) as error:
+        logger.error("no ticket of Fairlead: %s", error)
+        return JsonResponse({"error": "There is no ticket now; try again."}, status=503)
+    return JsonResponse({"ticket": text})
 
 
-@require_POST
-@login_required
-def grant(request):
+@for_scripts
+def grant(request, room_id):
     """Signs that this user may join the room for a minute: then Fairlead needs no query for the permission."""
-    room = get_object_or_404(request.user.rooms, pk=request.POST.get("room"))
+    room = get_object_or_404(request.user.rooms, pk=room_id)
     value = {"group": room.group, "subject": str(request.user.pk), "exp": int(time.time()) + 60}
     return JsonResponse({"grant": signing.dumps(value, salt="fairlead")})

@@ -6,15 +6,16 @@ from rooms.models import Room
 
 
 class Command(BaseCommand):
-    help = "Makes the users alice and bob, whose passwords are alice-pw and bob-pw, and two rooms. Alice is in both."
+    help = "Makes the users alice and bob, whose passwords are alice-pw and bob-pw, and two rooms, or puts them right. Alice is in both."
 
     def handle(self, *args, **options):
         users = []
         for name in ("alice", "bob"):
-            user, made = get_user_model().objects.get_or_create(username=name)
-            if made:
+            user, _ = get_user_model().objects.get_or_create(username=name)
+            user.is_active = True
+            if not user.check_password(f"{name}-pw"):
                 user.set_password(f"{name}-pw")
-                user.save()
+            user.save()
             token, _ = Token.objects.get_or_create(user=user)
             self.stdout.write(f"{name}: password {name}-pw, token {token.key}")
             users.append(user)
