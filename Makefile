@@ -37,7 +37,7 @@ unit: ## the tests alone
 conformance: ## what a real Django answered, against this server (CONFORMANCE=FILE: other cases)
 	$(GO) test -v -count=1 -run='^TestConformance$$' ./cmd/fairlead -conformance.table $(if $(CONFORMANCE),-conformance.file='$(abspath $(CONFORMANCE))')
 
-e2e: ## end to end: real processes, NATS, PostgreSQL, HAProxy, nginx, an image (.ci/run installs them)
+e2e: ## end to end: real processes, NATS, PostgreSQL, HAProxy, nginx, a browser, an image (.ci/run installs them)
 	$(GO) test -tags e2e -count=1 -timeout=20m -v ./cmd/fairlead/e2e
 
 bench: ## what a server costs, measured from outside: twenty minutes, and a quiet machine
