@@ -15,11 +15,12 @@ func pages(t *testing.T) map[string]string {
 	t.Helper()
 	top, err1 := filepath.Glob("*.md")
 	below, err2 := filepath.Glob("*/*.md")
-	if err := errors.Join(err1, err2); err != nil {
+	examples, err3 := filepath.Glob("examples/*/*.md")
+	if err := errors.Join(err1, err2, err3); err != nil {
 		t.Fatal(err)
 	}
 	text := map[string]string{}
-	for _, file := range slices.Concat(top, below) {
+	for _, file := range slices.Concat(top, below, examples) {
 		b, err := os.ReadFile(file)
 		if err != nil {
 			t.Fatal(err)

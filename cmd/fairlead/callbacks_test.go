@@ -159,6 +159,8 @@ class Request:
 		check(r, secret, `headers["cookie"] = headers["x-forwarded-for"] = "1"`, "False")
 		check(r, secret, fmt.Sprintf(`headers["fairlead-timestamp"] = "%d"`, time.Now().Add(-time.Hour).Unix()), "False")
 		check(r, secret, "headers = {}", "False")
+		check(r, secret, `headers["fairlead-timestamp"] = "now"`, "False")
+		check(r, secret, `headers["fairlead-signature"] = "v1=\u00e9"`, "False")
 	}
 	if n < 10 {
 		t.Fatalf("%d questions came", n)
