@@ -11,8 +11,6 @@ import (
 	"os"
 	"strings"
 
-	"github.com/prometheus/client_golang/prometheus"
-
 	"github.com/fairlead-ws/fairlead/actor"
 	"github.com/fairlead-ws/fairlead/api"
 	"github.com/fairlead-ws/fairlead/authn"
@@ -34,14 +32,21 @@ type assembly struct {
 	authorizers map[string]authn.Authorizer
 	closers     []io.Closer
 
+	series *series // nil: nothing is counted
+	uses   []use
+
 	news
 }
 
-// Close releases what the verifiers and authorizers hold.
+// Close releases what the verifiers and authorizers hold, and takes the series of those away that nobody has any more.
 func (a *assembly) Close() error {
 	var errs []error
 	for _, c := range a.closers {
 		errs = append(errs, c.Close())
+	}
+	if a.series != nil {
+		a.series.release(a.uses)
+		a.uses = nil
 	}
 	return errors.Join(errs...)
 }
@@ -50,19 +55,18 @@ func (a *assembly) Close() error {
 type assembler struct {
 	*assembly
 	l        *config.Loaded
-	r        prometheus.Registerer
 	logger   *slog.Logger // of what goes on behind a handshake, such as keys that are fetched
 	desk     *ticketDesk
 	problems config.Errors
 }
 
 // assemble makes the parts that l describes. Databases are not asked yet, but a file of SQLite must be there. The error is
-// a [config.Errors] with every mistake; nothing is left open then. The caller closes the assembly. Without a registerer r
+// a [config.Errors] with every mistake; nothing is left open then. The caller closes the assembly. Without series s
 // nothing is counted; without a desk no ticket can be made or used.
-func assemble(ctx context.Context, l *config.Loaded, r prometheus.Registerer, logger *slog.Logger, desk *ticketDesk) (*assembly, error) {
+func assemble(ctx context.Context, l *config.Loaded, s *series, logger *slog.Logger, desk *ticketDesk) (*assembly, error) {
 	a := &assembler{
-		assembly: &assembly{verifiers: map[string]authn.Verifier{}, authorizers: map[string]authn.Authorizer{}},
-		l:        l, r: r, logger: logger, desk: desk,
+		assembly: &assembly{verifiers: map[string]authn.Verifier{}, authorizers: map[string]authn.Authorizer{}, series: s},
+		l:        l, logger: logger, desk: desk,
 	}
 	var err error
 	if a.cluster, err = bus.ParseCluster(l.NATS.Cluster); err != nil {

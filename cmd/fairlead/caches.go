@@ -112,7 +112,7 @@ func (a *assembler) keepAnswers() {
 			continue
 		}
 		k, err := authn.NewCache(authn.CacheConfig{
-			Name: c.Name, Verifier: v, TTL: c.CacheTTL, NegativeTTL: c.NegativeTTL, Registerer: a.r,
+			Name: c.Name, Verifier: v, TTL: c.CacheTTL, NegativeTTL: c.NegativeTTL, Registerer: a.meter("verifier", c.Name),
 		})
 		if err != nil {
 			a.problem(verifierKey(i), err)
@@ -133,7 +133,7 @@ func (a *assembler) keepDecisions() {
 			continue
 		}
 		k, err := authn.NewDecisionCache(authn.DecisionCacheConfig{
-			Name: c.Name, Authorizer: z, TTL: c.CacheTTL, NegativeTTL: c.NegativeTTL, Registerer: a.r,
+			Name: c.Name, Authorizer: z, TTL: c.CacheTTL, NegativeTTL: c.NegativeTTL, Registerer: a.meter("authorizer", c.Name),
 		})
 		if err != nil {
 			a.problem(authorizerKey(i), err)
@@ -168,7 +168,7 @@ func (a *assembler) addListeners() {
 		var l *authn.Listener
 		if err == nil {
 			l, err = authn.NewListener(authn.ListenerConfig{
-				Name: c.Name, DSN: c.DSN, Tables: tables, OnListening: a.hears, Logger: a.logger, Registerer: a.r,
+				Name: c.Name, DSN: c.DSN, Tables: tables, OnListening: a.hears, Logger: a.logger, Registerer: a.meter("verifier", c.Name),
 				OnChange: func(change authn.Change) { a.change(change, verifiers) },
 			})
 		}

@@ -14,7 +14,7 @@ var (
 // addCallback makes a verifier that asks an application.
 func (a *assembler) addCallback(key string, c *config.Verifier) {
 	v, err := authn.NewCallback(authn.CallbackConfig{
-		Name: c.Name, URL: c.URL, Timeout: c.Timeout, Forward: c.Forward, Secret: []byte(c.Secret), Registerer: a.r,
+		Name: c.Name, URL: c.URL, Timeout: c.Timeout, Forward: c.Forward, Secret: []byte(c.Secret), Registerer: a.meter("verifier", c.Name),
 	})
 	if err != nil {
 		a.problem(key, err)
@@ -27,7 +27,7 @@ func (a *assembler) addCallback(key string, c *config.Verifier) {
 // addCallbackAuthorizer makes an authorizer that asks an application.
 func (a *assembler) addCallbackAuthorizer(key string, c *config.Authorizer) {
 	v, err := authn.NewCallbackAuthorizer(authn.CallbackConfig{
-		Name: c.Name, URL: c.URL, Timeout: c.Timeout, Forward: c.Forward, Secret: []byte(c.Secret), Registerer: a.r,
+		Name: c.Name, URL: c.URL, Timeout: c.Timeout, Forward: c.Forward, Secret: []byte(c.Secret), Registerer: a.meter("authorizer", c.Name),
 	})
 	if err != nil {
 		a.problem(key, err)

@@ -27,7 +27,7 @@ func (a *assembler) addDjangoSession(ctx context.Context, key string, c *config.
 		Name: c.Name, Engine: c.Engine, Secret: c.Secret, Fallbacks: secretLines(c.SecretFallbacks), Legacy: c.Legacy,
 		Backends: c.Backends, AcceptInactive: c.InactiveUsers == "accept",
 		DSN: c.DSN, Databases: &a.databases, Model: userModel(c), Table: c.SessionTable, Location: zone,
-		Dir: c.SessionDir, Cookie: c.SessionCookie, CookieAge: c.CookieAge, Registerer: a.r,
+		Dir: c.SessionDir, Cookie: c.SessionCookie, CookieAge: c.CookieAge, Registerer: a.meter("verifier", c.Name),
 	})
 	if err != nil {
 		a.problem(key, err)

@@ -59,6 +59,7 @@ type node struct {
 	public, internal net.Listener
 
 	parts       *assembly // as the node was started; see reloader for those in force
+	series      *series   // of all of them
 	reloader    *reloader
 	certificate *gateway.Certificate // nil: plain TCP
 	journal     events
@@ -100,8 +101,8 @@ func newNode(ctx context.Context, l *config.Loaded, logger *slog.Logger) (_ *nod
 	if err = n.startTracing(ctx); err != nil {
 		return nil, err
 	}
-	n.desk = newTicketDesk(l)
-	if n.parts, err = assemble(ctx, l, n.registry, n.logger, n.desk); err != nil {
+	n.desk, n.series = newTicketDesk(l), newSeries(n.registry)
+	if n.parts, err = assemble(ctx, l, n.series, n.logger, n.desk); err != nil {
 		return nil, err
 	}
 	if n.reloader, err = newReloader(n.registry, l, n.parts); err != nil {

@@ -98,7 +98,7 @@ func (n *node) reload(ctx context.Context, load func() (*config.Loaded, error)) 
 	}
 	var parts *assembly
 	if err == nil {
-		parts, err = assemble(ctx, l, n.registry, n.logger, n.desk)
+		parts, err = assemble(ctx, l, n.series, n.logger, n.desk)
 	}
 	if err == nil {
 		err = n.takeUp(l, parts)

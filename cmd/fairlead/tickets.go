@@ -102,7 +102,7 @@ func (a *assembler) addTickets(key string, c *config.Verifier) {
 		a.problem("session.secret", fmt.Errorf("it has %d bytes; want at least %d, such as `openssl rand -hex 32` makes", len(s), minSessionSecret))
 		return
 	}
-	v, err := authn.NewTickets(authn.TicketsConfig{Name: c.Name, Secret: desk.secret, Spender: desk, Registerer: a.r})
+	v, err := authn.NewTickets(authn.TicketsConfig{Name: c.Name, Secret: desk.secret, Spender: desk, Registerer: a.meter("verifier", c.Name)})
 	if err != nil {
 		a.problem(key, err)
 		return

@@ -40,7 +40,7 @@ func (a *assembler) addVerifiers(ctx context.Context) {
 
 func (a *assembler) addDRFToken(ctx context.Context, key string, c *config.Verifier) {
 	v, err := authn.NewDRFToken(ctx, authn.DRFTokenConfig{
-		Name: c.Name, DSN: c.DSN, AcceptInactive: c.InactiveUsers == "accept", Registerer: a.r,
+		Name: c.Name, DSN: c.DSN, AcceptInactive: c.InactiveUsers == "accept", Registerer: a.meter("verifier", c.Name),
 		Databases: &a.databases, Model: userModel(c), Tokens: authn.TokenModel{Table: c.TokenTable, KeyColumn: c.TokenKey, UserColumn: c.TokenUser},
 	})
 	if err != nil {

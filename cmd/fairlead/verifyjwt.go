@@ -25,7 +25,7 @@ func (a *assembler) addJWT(ctx context.Context, key string, c *config.Verifier) 
 		a.problem(key+".public_key_file", err)
 		return
 	}
-	jc.Registerer, jc.Logger = a.r, a.logger
+	jc.Registerer, jc.Logger = a.meter("verifier", c.Name), a.logger
 	if c.Users != "" {
 		if jc.Users, err = a.users(ctx, c); err != nil {
 			a.problem(key+".users", err)
@@ -75,7 +75,7 @@ func jwtConfig(c *config.Verifier) (authn.JWTConfig, error) {
 // users returns who looks up the users of a verifier of kind jwt, with what is kept in front of it, as keepAnswers does for
 // verifiers. The assembly closes both.
 func (a *assembler) users(ctx context.Context, c *config.Verifier) (authn.UserFinder, error) {
-	users, err := jwtUsers(ctx, c, &a.databases, a.r)
+	users, err := jwtUsers(ctx, c, &a.databases, a.meter("verifier", c.Name))
 	if err != nil {
 		return nil, err
 	}
@@ -84,7 +84,7 @@ func (a *assembler) users(ctx context.Context, c *config.Verifier) (authn.UserFi
 		return users, nil
 	}
 	k, err := authn.NewUserCache(authn.UserCacheConfig{
-		Name: c.Name, Users: users, TTL: c.CacheTTL, NegativeTTL: c.NegativeTTL, Registerer: a.r,
+		Name: c.Name, Users: users, TTL: c.CacheTTL, NegativeTTL: c.NegativeTTL, Registerer: a.meter("verifier", c.Name),
 	})
 	if err != nil {
 		return nil, err

@@ -112,7 +112,8 @@ func TestJWTKinds(t *testing.T) {
 		t.Fatal(err)
 	}
 	r := prometheus.NewRegistry()
-	a, err := assemble(t.Context(), l, r, quiet(), nil)
+	s := newSeries(r)
+	a, err := assemble(t.Context(), l, s, quiet(), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -146,7 +147,7 @@ func TestJWTKinds(t *testing.T) {
 	// A configuration that is read again, while the issuer is down: its keys are those from before.
 	token := o.issue(t, file, "found", "1")
 	o.down.Store(true)
-	again, err := assemble(t.Context(), l, r, quiet(), nil)
+	again, err := assemble(t.Context(), l, s, quiet(), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
