@@ -24,6 +24,9 @@ import (
 // MaxJWT is the longest token that a [JWT] reads, in bytes.
 const MaxJWT = 8192
 
+// DefaultJWKSMaxStale is how long keys stay in force when their issuer does not answer any more.
+const DefaultJWKSMaxStale = jwks.DefaultMaxStale
+
 // MaxLeeway is the most that clocks may differ.
 const MaxLeeway = 30 * time.Second
 
@@ -39,6 +42,10 @@ type JWTConfig struct {
 	PublicKey []byte // for the others, PEM: see ParsePublicKeyPEM
 	JWKSURL   string // for the others: where the issuer's keys are (RFC 7517); a token names one by its kid
 	Discover  bool   // for the others: as with JWKSURL, which the OpenID configuration of Issuer names
+	// JWKSMaxStale is how long fetched keys stay in force when the issuer does not answer any more, a minute at least: then
+	// tokens are answered with [ErrUnavailable]. 0 is DefaultJWKSMaxStale, and below 0 there is no bound: a key that was
+	// withdrawn meanwhile is good for ever.
+	JWKSMaxStale time.Duration
 
 	Issuer   string // "" does not look at iss
 	Audience string // "" refuses a token that has aud: it is meant for somebody else

@@ -38,7 +38,7 @@ func (c *JWTConfig) source(name string, methods []jwt.SigningMethod) (*jwks.Sour
 		algorithms[i] = m.Alg()
 	}
 	return jwks.New(jwks.Config{
-		Name: name, URL: c.JWKSURL, Issuer: c.Issuer, Algorithms: algorithms, Fits: fitsAlgorithm,
+		Name: name, URL: c.JWKSURL, Issuer: c.Issuer, Algorithms: algorithms, Fits: fitsAlgorithm, MaxStale: c.JWKSMaxStale,
 		Transport: c.Transport, Logger: c.Logger, Registerer: c.Registerer,
 	})
 }

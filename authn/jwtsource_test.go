@@ -14,6 +14,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -192,6 +193,49 @@ func TestJWTFetchedLate(t *testing.T) {
 	})
 }
 
+// TestJWTFetchedTooOld: when the issuer has not answered for so long that its keys may have been withdrawn, nobody is let in,
+// and nobody rejected.
+func TestJWTFetchedTooOld(t *testing.T) {
+	set, token := jwkSet(jwkOf(t, "ed", nil)), signedBy(t, testKeys()["ed"], map[string]any{"alg": "EdDSA", "kid": "ed"})
+	for configured, bound := range map[time.Duration]time.Duration{0: DefaultJWKSMaxStale, time.Hour: time.Hour, -1: 0} {
+		synctest.Test(t, func(t *testing.T) {
+			var down atomic.Bool
+			v := newFetchingJWT(t, "", func(c *JWTConfig) {
+				c.JWKSMaxStale = configured
+				c.Transport = answers(func(*http.Request) (string, error) {
+					if down.Load() {
+						return "", errors.New("connection refused")
+					}
+					return set, nil
+				})
+			})
+			if _, err := verify(t, v, token); err != nil {
+				t.Fatal(err)
+			}
+			synctest.Wait()
+			down.Store(true)
+			if bound > 0 {
+				time.Sleep(bound - time.Second)
+				if _, err := verify(t, v, token); err != nil {
+					t.Errorf("a second before the end: %v", err)
+				}
+				time.Sleep(time.Second)
+				_, err := verify(t, v, token)
+				wantRefusal(t, err, ErrUnavailable, ReasonVerifierUnavailable, secretsOf(token)...)
+			}
+			time.Sleep(48 * time.Hour)
+			if _, err := verify(t, v, token); (err == nil) != (bound == 0) {
+				t.Errorf("after two days: %v", err)
+			}
+			down.Store(false)
+			time.Sleep(2 * time.Minute)
+			if _, err := verify(t, v, token); err != nil {
+				t.Errorf("when it answers again: %v", err)
+			}
+		})
+	}
+}
+
 // TestJWTDiscovery runs an OpenID issuer over TLS, whose key changes.
 func TestJWTDiscovery(t *testing.T) {
 	var s *httptest.Server
@@ -234,6 +278,7 @@ func TestJWTFetchingRefuses(t *testing.T) {
 		{"an issuer that is no URL", JWTConfig{Discover: true, Issuer: "accounts"}, "cannot be asked"},
 		{"no URL", JWTConfig{JWKSURL: "file:///S3CRET"}, "no URL of http or https"},
 		{"an unknown algorithm", JWTConfig{JWKSURL: "https://i.test/k", Algorithms: []string{"none"}}, `"none" is not known`},
+		{"keys that are always too old", JWTConfig{JWKSURL: "https://i.test/k", JWKSMaxStale: time.Second}, "want 1m0s or more"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			v, err := NewJWT(c.config)

@@ -60,6 +60,9 @@ func jwtConfig(c *config.Verifier) (authn.JWTConfig, error) {
 		SubjectClaim: c.SubjectClaim, NameClaim: c.NameClaim, GroupsClaim: c.GroupsClaim,
 		Require: c.Require, AllowNoExpiry: !c.RequireExpiry, Leeway: c.Leeway, AcceptInactive: c.InactiveUsers == "accept",
 	}
+	if jc.JWKSMaxStale = c.JWKSMaxStale; jc.JWKSMaxStale == 0 {
+		jc.JWKSMaxStale = -1
+	}
 	if c.JWKSURL != "" || c.Discover {
 		// Through the proxy that the environment names, as curl does; a connection is not kept for the next time.
 		jc.Transport = &http.Transport{Proxy: http.ProxyFromEnvironment, DisableKeepAlives: true, MaxResponseHeaderBytes: 1 << 16}

@@ -274,6 +274,20 @@ func TestServeJWKS(t *testing.T) {
 	}
 }
 
+// TestJWKSMaxStale: what the configuration says reaches the verifier, and "0s" is no bound there.
+func TestJWKSMaxStale(t *testing.T) {
+	for text, want := range map[string]time.Duration{"": authn.DefaultJWKSMaxStale, "jwks_max_stale = \"36h\"\n": 36 * time.Hour, "jwks_max_stale = \"0s\"\n": -1} {
+		head := "[[verifier]]\nname = \"a\"\nkind = \"jwt\"\nalgorithms = [\"RS256\"]\njwks_url = \"https://127.0.0.1:1/keys\"\n"
+		l, err := config.Load(config.Source{File: writeFile(t, "fairlead.toml", head+text+anyone), Getenv: getenv(nil)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if jc, err := jwtConfig(&l.Verifiers[0]); err != nil || jc.JWKSMaxStale != want {
+			t.Errorf("%q: got %v, %v, want %v", text, jc.JWKSMaxStale, err, want)
+		}
+	}
+}
+
 func TestJWTKindsRefused(t *testing.T) {
 	const head = "[[verifier]]\nname = \"a\"\nkind = \"jwt\"\nalgorithms = [\"HS256\"]\nsecret = \"a-secret-of-enough-bytes-0123456789-abcdef\"\n"
 	for _, c := range []struct{ name, text, says string }{

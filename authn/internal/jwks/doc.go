@@ -2,7 +2,7 @@
 // they change, and hands out the one that a token names.
 //
 // It guarantees that what strangers send makes at most one request per [Config.Interval], however many of them come, that
-// keys which were fetched stay in force while the issuer does not answer, and that nobody who cannot be judged is
+// keys which were fetched stay in force while the issuer does not answer, for [Config.MaxStale], and that nobody who cannot be judged is
 // rejected: a key that may be new is unavailable until somebody could look. It reads at most a megabyte, follows no
 // redirect to plain HTTP, and takes no key that is private, too short, of a curve that it does not know or meant for
 // something else.

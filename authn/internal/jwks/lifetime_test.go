@@ -1,14 +1,18 @@
 package jwks
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"log/slog"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
 )
 
 // TestClose ends a fetch that is under way, and answers whoever waits for it.
@@ -104,4 +108,118 @@ func TestInherit(t *testing.T) {
 		time.Sleep(lastRetry * 11 / 10)
 		want(t, after, "1", "EdDSA", own, nil) // and not what it inherited
 	})
+}
+
+// TestTooOld: keys of an issuer that does not answer any more are good for so long and no longer, whoever has inherited them
+// meanwhile, and then nobody is rejected.
+func TestTooOld(t *testing.T) {
+	ed := newEd25519(t)
+	body := setOf(jwkOf(t, ed, map[string]any{"kid": "1"}))
+	for _, tt := range []struct{ configured, bound time.Duration }{
+		{0, DefaultMaxStale}, {time.Hour, time.Hour}, {MinMaxStale, MinMaxStale},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			i := &issuer{body: body}
+			r, log := prometheus.NewRegistry(), &bytes.Buffer{}
+			logger := slog.New(slog.NewTextHandler(log, nil))
+			change := func(c *Config) { c.MaxStale, c.Registerer, c.Logger = tt.configured, r, logger }
+			s := newSource(t, i, change)
+			time.Sleep(3 * DefaultRefresh) // while the issuer answers they do not get too old
+			want(t, s, "1", "EdDSA", ed, nil)
+			synctest.Wait()
+			got := s.set.Load().at
+			i.set("", errors.New("no route"))
+			time.Sleep(time.Until(got.Add(tt.bound)) - time.Nanosecond)
+			want(t, s, "1", "EdDSA", ed, nil)
+			after := newSource(t, i, change)
+			after.Inherit(s)
+			time.Sleep(time.Nanosecond)
+			synctest.Wait()
+			for _, of := range []*Source{s, after} {
+				want(t, of, "1", "EdDSA", nil, ErrUnavailable)
+				want(t, of, "2", "EdDSA", nil, ErrUnavailable)
+				want(t, of, "", "EdDSA", nil, ErrUnavailable)
+			}
+			failed := i.count()
+			_, err := s.Find(t.Context(), []byte("1"), "EdDSA")
+			if err == nil || !strings.Contains(err.Error(), "too old") || i.count() != failed {
+				t.Errorf("got %v, and %d more fetches", err, i.count()-failed)
+			}
+			m, err := newMetrics(r, "jwt")
+			if err != nil {
+				t.Fatal(err)
+			}
+			if n := testutil.ToFloat64(m.keys); n != 0 {
+				t.Errorf("%v keys are counted", n)
+			}
+			if err := after.Close(); err != nil {
+				t.Error(err)
+			}
+			longer := newSource(t, i, func(c *Config) { c.MaxStale, c.Registerer = 2*tt.bound, r })
+			longer.Inherit(s)
+			want(t, longer, "1", "EdDSA", ed, nil)
+			if n := testutil.ToFloat64(m.keys); n != 1 {
+				t.Errorf("%v keys are counted where they are good for longer", n)
+			}
+			if err := longer.Close(); err != nil {
+				t.Error(err)
+			}
+			if err := s.Close(); err != nil {
+				t.Error(err)
+			}
+			if n := strings.Count(log.String(), "level=ERROR"); n != 2 || !strings.Contains(log.String(), "jwks_max_stale="+tt.bound.String()) {
+				t.Errorf("logged %s, want an error of each", log)
+			}
+		})
+	}
+}
+
+// TestTooOldForAWhile: when the issuer answers again, all is well, and it is said once more when it stays away again.
+func TestTooOldForAWhile(t *testing.T) {
+	ed := newEd25519(t)
+	body := setOf(jwkOf(t, ed, map[string]any{"kid": "1"}))
+	synctest.Test(t, func(t *testing.T) {
+		i := &issuer{body: body}
+		r, log := prometheus.NewRegistry(), &bytes.Buffer{}
+		s := newSource(t, i, func(c *Config) {
+			c.MaxStale, c.Registerer, c.Logger = time.Hour, r, slog.New(slog.NewTextHandler(log, nil))
+		})
+		m, err := newMetrics(r, "jwt")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for n := range 3 {
+			i.set(body, nil)
+			time.Sleep(lastRetry * 11 / 10)
+			want(t, s, "1", "EdDSA", ed, nil)
+			synctest.Wait()
+			if got := testutil.ToFloat64(m.keys); got != 1 {
+				t.Errorf("%v keys are counted", got)
+			}
+			i.set("", errors.New("no route"))
+			time.Sleep(3 * time.Hour)
+			want(t, s, "1", "EdDSA", nil, ErrUnavailable)
+			synctest.Wait()
+			if got := strings.Count(log.String(), "level=ERROR"); got != n+1 {
+				t.Errorf("%d errors are logged, want %d", got, n+1)
+			}
+		}
+	})
+}
+
+// TestNoBound: where there is none, keys are good for ever.
+func TestNoBound(t *testing.T) {
+	ed := newEd25519(t)
+	synctest.Test(t, func(t *testing.T) {
+		i := &issuer{body: setOf(jwkOf(t, ed, map[string]any{"kid": "1"}))}
+		s := newSource(t, i, func(c *Config) { c.MaxStale = -1 })
+		want(t, s, "1", "EdDSA", ed, nil)
+		i.set("", errors.New("no route"))
+		time.Sleep(30 * 24 * time.Hour)
+		want(t, s, "1", "EdDSA", ed, nil)
+	})
+	if s, err := New(Config{URL: "https://issuer.test/keys", MaxStale: MinMaxStale - 1}); err == nil || !strings.Contains(err.Error(), "want 1m0s or more") {
+		t.Errorf("got %v", err)
+		_ = s.Close()
+	}
 }

@@ -18,14 +18,14 @@ type metrics struct {
 func newMetrics(r prometheus.Registerer, verifier string) (metrics, error) {
 	fetches, err := shared(r, prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "fairlead_jwks_fetches_total",
-		Help: "Times that the keys of an issuer were fetched, by result; with error those from before stay in force.",
+		Help: "Times that the keys of an issuer were fetched, by result; with error those from before stay in force for a while.",
 	}, []string{"verifier", "result"}))
 	if err != nil {
 		return metrics{}, err
 	}
 	keys, err := shared(r, prometheus.NewGaugeVec(prometheus.GaugeOpts{
 		Name: "fairlead_jwks_keys",
-		Help: "Keys of the issuer that fit the verifier's algorithms. 0: its tokens are answered with 503.",
+		Help: "Keys of the issuer that fit the verifier's algorithms and are not too old. 0: its tokens are answered with 503.",
 	}, []string{"verifier"}))
 	if err != nil {
 		return metrics{}, err

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"math/rand/v2"
 	"net"
 	"net/http"
@@ -23,7 +24,11 @@ const (
 	DefaultRefresh  = 10 * time.Minute
 	DefaultInterval = 10 * time.Second
 	DefaultTimeout  = 10 * time.Second
+	DefaultMaxStale = 24 * time.Hour
 )
+
+// MinMaxStale is the least that [Config.MaxStale] can be.
+const MinMaxStale = time.Minute
 
 // The waits after a fetch that failed: the first, and the longest that it doubles to.
 const (
@@ -54,6 +59,9 @@ type Config struct {
 	Refresh  time.Duration // how often the keys are fetched, give or take a tenth; 0 is DefaultRefresh
 	Interval time.Duration // the least time between two fetches that tokens ask for; 0 is DefaultInterval
 	Timeout  time.Duration // for one fetch; 0 is DefaultTimeout
+	// MaxStale is how long keys stay in force when the issuer does not answer any more; 0 is DefaultMaxStale, and below 0
+	// there is no bound. Keys are fetched twice in that time at least.
+	MaxStale time.Duration
 
 	Transport  http.RoundTripper // nil is one of its own, without a proxy; it is the caller's otherwise
 	Logger     *slog.Logger      // nil logs nothing
@@ -71,6 +79,9 @@ type Source struct {
 	cancel  context.CancelFunc
 	done    chan struct{} // closed when the goroutine has ended
 
+	// Owned by the goroutine.
+	stale bool // it was said that the keys are too old
+
 	// Guarded by mu.
 	mu      sync.Mutex
 	round   chan struct{} // closed when the fetch that was asked for, or is under way, has ended; nil: there is none
@@ -87,6 +98,7 @@ type set struct {
 	keys    []usable
 	byID    map[string][]usable
 	skipped []error // the others: why they are of no use
+	at      time.Time
 }
 
 type usable struct {
@@ -166,6 +178,15 @@ func New(c Config) (*Source, error) {
 	}
 	c.Algorithms = slices.Clone(c.Algorithms)
 	c.Refresh, c.Interval, c.Timeout = orDefault(c.Refresh, DefaultRefresh), orDefault(c.Interval, DefaultInterval), orDefault(c.Timeout, DefaultTimeout)
+	if c.MaxStale == 0 {
+		c.MaxStale = DefaultMaxStale
+	}
+	if c.MaxStale > 0 {
+		if c.MaxStale < MinMaxStale {
+			return nil, fmt.Errorf("jwks: keys stay in force for %v without an answer: want %v or more", c.MaxStale, MinMaxStale)
+		}
+		c.Refresh = min(c.Refresh, c.MaxStale/2)
+	}
 	if s.metrics, err = newMetrics(c.Registerer, c.Name); err != nil {
 		return nil, err
 	}
@@ -210,6 +231,8 @@ func (s *Source) Find(ctx context.Context, id []byte, algorithm string) (crypto.
 		return key, nil
 	case known || current:
 		return nil, ErrUnknown
+	case s.old():
+		return nil, fmt.Errorf("%w for %v, and those from before are too old", ErrUnavailable, s.config.MaxStale)
 	default:
 		return nil, ErrUnavailable
 	}
@@ -219,7 +242,7 @@ func (s *Source) Find(ctx context.Context, id []byte, algorithm string) (crypto.
 // that no other may follow it: what it did not bring is not there.
 func (s *Source) look(id []byte, algorithm string) (key crypto.PublicKey, known, current bool) {
 	set := s.set.Load()
-	if set == nil || len(set.keys) == 0 {
+	if set == nil || len(set.keys) == 0 || s.left(set) <= 0 {
 		return nil, false, false
 	}
 	if key, known = set.find(id, algorithm); known {
@@ -228,6 +251,20 @@ func (s *Source) look(id []byte, algorithm string) (key crypto.PublicKey, known,
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return nil, false, !s.failed && s.round == nil && time.Since(s.ended) < s.config.Interval && s.set.Load() == set
+}
+
+// left returns for how long keys stay in force without an answer.
+func (s *Source) left(keys *set) time.Duration {
+	if s.config.MaxStale < 0 {
+		return math.MaxInt64
+	}
+	return s.config.MaxStale - time.Since(keys.at)
+}
+
+// old reports whether there are keys, and they are too old.
+func (s *Source) old() bool {
+	set := s.set.Load()
+	return set != nil && len(set.keys) > 0 && s.left(set) <= 0
 }
 
 // wait waits for the fetch that is under way, or for one that it asks for. It returns at once where one may not begin yet.
@@ -287,7 +324,7 @@ func (s *Source) run(ctx context.Context) {
 			timer.Reset(spread(s.config.Refresh))
 			continue
 		}
-		timer.Reset(spread(retry))
+		timer.Reset(s.soon(spread(retry)))
 		retry = min(2*retry, lastRetry)
 	}
 }
@@ -300,6 +337,16 @@ func (s *Source) Plain() bool {
 	}
 	ip := net.ParseIP(u.Hostname())
 	return u.Scheme == "http" && u.Hostname() != "localhost" && (ip == nil || !ip.IsLoopback())
+}
+
+// soon returns d, or less where the keys would be too old by then: so it is tried and said in time.
+func (s *Source) soon(d time.Duration) time.Duration {
+	if set := s.set.Load(); set != nil {
+		if left := s.left(set); left > 0 {
+			return min(d, left)
+		}
+	}
+	return d
 }
 
 // spread returns d, give or take a tenth, so that the nodes of a cluster do not ask together.
@@ -331,6 +378,7 @@ func (s *Source) fetch(ctx context.Context) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if fetched != nil {
+		fetched.at = time.Now()
 		s.set.Store(fetched)
 	}
 	s.failed, s.ended = err != nil, time.Now()
@@ -348,11 +396,19 @@ func (s *Source) report(before, fetched *set, err error, again bool) {
 	if err != nil {
 		s.metrics.failed.Inc()
 		if !again {
-			log.Warn("the keys of tokens could not be fetched; those from before stay in force, and without any its tokens are answered with 503", "error", err)
+			log.Warn("the keys of tokens could not be fetched; those from before stay in force until jwks_max_stale, and without any its tokens are answered with 503",
+				"error", err, "jwks_max_stale", max(s.config.MaxStale, 0))
+		}
+		if fetched == nil && s.old() && !s.stale {
+			s.stale = true
+			s.metrics.keys.Set(0)
+			log.Error("the keys of tokens could not be fetched for jwks_max_stale: those from before are not trusted any more, and its tokens are answered with 503",
+				"error", err, "jwks_max_stale", s.config.MaxStale)
 		}
 		return
 	}
 	s.metrics.ok.Inc()
+	s.stale = false
 	switch {
 	case !fetched.same(before):
 		log.Info("the keys of tokens were fetched", "keys", len(fetched.keys), "unusable", len(fetched.skipped))
@@ -361,14 +417,16 @@ func (s *Source) report(before, fetched *set, err error, again bool) {
 	}
 }
 
-// Inherit takes over the keys that from has, if it fetches them from the same place for the same algorithms, and this source
-// has none of its own yet. They are fetched anew all the same.
+// Inherit takes over the keys that from has, as old as they are, if it fetches them from the same place for the same
+// algorithms, and this source has none of its own yet. They are fetched anew all the same.
 func (s *Source) Inherit(from *Source) {
 	if s.config.URL != from.config.URL || s.config.Issuer != from.config.Issuer || !slices.Equal(s.config.Algorithms, from.config.Algorithms) {
 		return
 	}
 	if keys := from.set.Load(); keys != nil {
-		s.set.CompareAndSwap(nil, keys)
+		if s.set.CompareAndSwap(nil, keys) && s.left(keys) > 0 {
+			s.metrics.keys.Set(float64(len(keys.keys))) // for the one before they may have been too old
+		}
 	}
 }
 

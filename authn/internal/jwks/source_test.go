@@ -255,14 +255,14 @@ func TestDownLater(t *testing.T) {
 		s := newSource(t, i, func(c *Config) { c.Registerer, c.Logger = r, slog.New(slog.NewTextHandler(log, nil)) })
 		want(t, s, "1", "EdDSA", ed, nil)
 		i.set("", errors.New("no route"))
-		time.Sleep(24 * time.Hour)
+		time.Sleep(23 * time.Hour)
 		want(t, s, "1", "EdDSA", ed, nil)
 		want(t, s, "2", "EdDSA", nil, ErrUnavailable)
 		synctest.Wait()
 		if n := strings.Count(log.String(), "level=WARN"); n != 1 {
 			t.Errorf("%d warnings in a day, want 1", n)
 		}
-		if n := i.count(); n < 24*60*9/10 || n > 24*60*11/10+10 {
+		if n := i.count(); n < 23*60*9/10 || n > 23*60*11/10+10 {
 			t.Errorf("%d fetches in a day, want one a minute", n)
 		}
 		i.set(setOf(jwkOf(t, ed, map[string]any{"kid": "1"})), nil)

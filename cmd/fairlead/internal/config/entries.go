@@ -57,7 +57,8 @@ type Verifier struct {
 	Algorithms    []string       `toml:"algorithms" only:"jwt"`
 	PublicKeyFile string         `toml:"public_key_file" only:"jwt"`
 	JWKSURL       string         `toml:"jwks_url" only:"jwt"`
-	Discover      bool           `toml:"discover" only:"jwt"` // the JWKS from the issuer's OpenID configuration
+	Discover      bool           `toml:"discover" only:"jwt"`       // the JWKS from the issuer's OpenID configuration
+	JWKSMaxStale  time.Duration  `toml:"jwks_max_stale" only:"jwt"` // how long keys stay in force without an answer; 0: for ever
 	Issuer        string         `toml:"issuer" only:"jwt"`
 	Audience      string         `toml:"audience" only:"jwt"`
 	SubjectClaim  string         `toml:"subject_claim" only:"jwt"`
@@ -143,6 +144,7 @@ func (v *Verifier) setDefaults() {
 	v.TokenTable, v.TokenKey, v.TokenUser = "authtoken_token", "key", "user_id"
 	v.Engine, v.SessionTable, v.SessionCookie, v.CookieAge = "db", "django_session", "sessionid", 14*24*time.Hour
 	v.Backends = []string{"django.contrib.auth.backends.ModelBackend"}
+	v.JWKSMaxStale = 24 * time.Hour
 	v.SubjectClaim = "user_id"
 	v.NameClaim = "username"
 	v.GroupsClaim = "groups"

@@ -67,6 +67,9 @@ func (l *Loaded) checkJWTKeys(key string, v *Verifier) {
 	if v.JWKSURL != "" {
 		l.checkURL(key+".jwks_url", v.JWKSURL)
 	}
+	if v.JWKSMaxStale < 0 || v.JWKSMaxStale > 0 && v.JWKSMaxStale < time.Minute {
+		l.add(key+".jwks_max_stale", "is %v; want \"1m\" or more, or \"0s\" for no bound", v.JWKSMaxStale)
+	}
 	if v.Discover && v.Issuer == "" {
 		l.add(key+".issuer", "is missing; want the issuer's URL, under which its OpenID configuration is found")
 	}

@@ -193,6 +193,15 @@ func TestErrors(t *testing.T) {
 				`FILE:16: verifier[3].require.a: is the number 1.5; want a text, a whole number, true or false`,
 			},
 		},
+		"max stale": {
+			"[[verifier]]\nname = \"a\"\nkind = \"jwt\"\nalgorithms = [\"RS256\"]\njwks_url = \"https://i.test/k\"\njwks_max_stale = \"30s\"\n" +
+				"[[verifier]]\nname = \"b\"\nkind = \"jwt\"\nalgorithms = [\"RS256\"]\njwks_url = \"https://i.test/k\"\njwks_max_stale = \"-1m\"\n" +
+				"[[verifier]]\nname = \"c\"\nkind = \"jwt\"\nalgorithms = [\"RS256\"]\njwks_url = \"https://i.test/k\"\njwks_max_stale = \"0s\"",
+			[]string{
+				`FILE:6: verifier[0].jwks_max_stale: is 30s; want "1m" or more, or "0s" for no bound`,
+				`FILE:12: verifier[1].jwks_max_stale: is -1m0s; want "1m" or more, or "0s" for no bound`,
+			},
+		},
 		"authorizers": {
 			"[[authorizer]]\nname = \"m\"\nkind = \"sql\"\nparams = {user = 1}\n[[authorizer]]\nname = \"g\"\nkind = \"grants\"\nquery = \"x\"",
 			[]string{
