@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"strconv"
+	"strings"
 	"testing"
 	"unicode/utf8"
 )
@@ -59,6 +60,21 @@ func TestWholeSeconds(t *testing.T) {
 	for _, raw := range []string{"", "-1", "1.5", "1e3", `"1"`, "null", "100000000000", "12345678901234567890"} {
 		if got, ok := wholeSeconds([]byte(raw)); ok {
 			t.Errorf("%s is %d", raw, got)
+		}
+	}
+}
+
+func nested(n int) string { return strings.Repeat("[", n) + strings.Repeat("]", n) }
+
+// TestJWTLetsPass: what a header may also have, and a claim that is as deep as one may be.
+func TestJWTLetsPass(t *testing.T) {
+	v := newTestJWT(t, nil)
+	for _, token := range []string{
+		sign(`{"alg":"HS256","b64":true,"kid":"","x":false}`, `{"exp":3976214400,"user_id":1}`, []byte(fixtureSecret)),
+		signed(`{"exp":3976214400,"x":` + nested(maxClaimDepth-1) + `,"user_id":1,"y":[{"a":"]"}]}`),
+	} {
+		if id, err := verify(t, v, token); err != nil || id.Subject != "1" {
+			t.Errorf("got %+v, %v", id, err)
 		}
 	}
 }

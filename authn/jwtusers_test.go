@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -192,5 +193,46 @@ func TestJWTRequireAnyValue(t *testing.T) {
 		} else if err != nil {
 			t.Errorf("%s: %v", payload, err)
 		}
+	}
+}
+
+// TestJWTSimpleOdd: of genuine tokens with odd claims, nobody is let in whom djangorestframework-simplejwt keeps out. Who is
+// kept out here alone is one whose id is written in another way than Django writes it, or whose claims are of no type that
+// RFC 7519 knows.
+func TestJWTSimpleOdd(t *testing.T) {
+	var cases []struct{ Name, Head, Claims, User string }
+	loadJSON(t, "simplejwt_odd.json", &cases)
+	if len(cases) < 100 {
+		t.Fatalf("there are %d cases", len(cases))
+	}
+	users := newTestUsers(t, UsersConfig{DSN: sqliteDSN})
+	v := newTestJWT(t, func(c *JWTConfig) {
+		c.Users, c.Require = users, map[string]any{"token_type": "access", "jti": AnyValue}
+	})
+	stricter := []string{
+		"user_id 1.0", "user_id 1e0", "user_id true", `user_id " 1"`, `user_id "1 "`, `user_id "01"`, `user_id "+1"`, `user_id "١"`, `user_id "１"`,
+		`user_id "1\n"`, "user_id 1.5", `user_id "٦"`, "user_id 4.0", `user_id "00000000000000000000001"`,
+		"jti null", "jti []", "jti true", "jti {}", `jti "\ud800"`, "jti 1.5", `and "aud":"x"`, `and "groups":[1]`, `and "x":NaN`,
+	}
+	seen := 0
+	for _, c := range cases {
+		got := ""
+		id, err := verify(t, v, sign(orDefault(c.Head, `{"alg":"HS256","typ":"JWT"}`), c.Claims, []byte(fixtureSecret)))
+		switch {
+		case err == nil:
+			got = id.Name
+		case !errors.Is(err, ErrRejected):
+			t.Errorf("%s: %v", c.Name, err)
+		}
+		if slices.Contains(stricter, c.Name) && c.User != "" {
+			seen++
+			c.User = ""
+		}
+		if got != c.User {
+			t.Errorf("%s: got %q, %v, want %q", c.Name, got, err, c.User)
+		}
+	}
+	if seen != len(stricter) {
+		t.Errorf("%d cases of %d are stricter here", seen, len(stricter))
 	}
 }

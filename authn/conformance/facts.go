@@ -49,7 +49,7 @@ func LoadFacts(file string) (*Facts, error) {
 		facts.tokens[t.Key] = holder{t.User, t.Active}
 	}
 	for _, t := range f.JWTs {
-		if t.Expect == "anonymous" {
+		if t.Expect == "anonymous" || t.Expect == "see observed" { // what was observed is nobody
 			t.Expect = ""
 		}
 		facts.jwts[t.Token] = t.Expect

@@ -37,11 +37,11 @@ var Rules = []Rule{
 	{"inactive", "the token of an inactive user is refused, unless inactive_users says otherwise", false, inactiveRule},
 	{"white-space", "only space and tab are white space", false, whiteSpaceRule},
 	{"scheme-case", "a scheme has no case, as in RFC 9110 and Django REST framework", false, schemeCaseRule},
-	{"jwt-form", "a JWT is three parts of base64url in their one spelling, without padding, and at most 8 KiB", false, jwtFormRule},
-	{"jwt-json", "a JWT is JSON of RFC 8259, in UTF-8, and at most 500 deep", false, jwtJSONRule},
-	{"jwt-crit", "a JWT whose head names a crit is refused", false, jwtCritRule},
-	{"jwt-expiry", "a JWT has an exp, and it is a number, before the year 10000", false, jwtExpiryRule},
-	{"jwt-claims", "nbf and iat are numbers, jti a text or a whole number, aud a text or texts, groups texts", false, jwtClaimsRule},
+	{"jwt-form", "a JWT is three parts of base64url in their one spelling, without padding, and at most 8 KiB", false, jwtRule("jwt-form")},
+	{"jwt-json", "a JWT is JSON of RFC 8259, in UTF-8, and at most 500 deep", false, jwtRule("jwt-json")},
+	{"jwt-crit", "a JWT whose head names a crit is refused", false, jwtRule("jwt-crit")},
+	{"jwt-expiry", "a JWT has an exp, and it is a number, before the year 10000", false, jwtRule("jwt-expiry")},
+	{"jwt-claims", "nbf and iat are numbers, jti a text or a whole number, aud a text or texts, groups texts", false, jwtRule("jwt-claims")},
 	{"cookie", "cookies stand between semicolons; one that cannot be read hides no other", false, cookieRule},
 	{"query", "one rule for queries: decoded, the last of a name, one without = is none", false, queryRule},
 	{"group-id", "the id of a group is a text, and the authorizer decides", false, groupIDRule},
@@ -58,6 +58,14 @@ func (r *request) rejected() string {
 		return "101 close=4401" // reject = "close"
 	}
 	return "401"
+}
+
+// forbidden is what it answers to a page that may not connect.
+func (r *request) forbidden() string {
+	if r.leaf == "late" {
+		return "101 close=4403"
+	}
+	return "403"
 }
 
 // is returns what the endpoint answers to that user, "" for a credential that is no good.
@@ -115,8 +123,8 @@ func cookieRule(e *Expecter, r *request, _ string) (string, bool) {
 	if r.route != "b" {
 		return "", false
 	}
-	token, odd := r.cookie("JWT")
-	return r.is(e.facts.jwts[token]), odd
+	_, odd := r.cookie("JWT")
+	return r.is(e.jwtUser(r)), odd
 }
 
 func queryRule(e *Expecter, r *request, seen string) (string, bool) {
@@ -168,9 +176,12 @@ func (e *Expecter) answer(r *request) (answer string, ok bool) {
 	case "a":
 		return r.is(e.header(r)), true
 	case "b":
-		return r.is(e.facts.jwts[r.jwt()]), true
+		return r.is(e.jwtUser(r)), true
 	case "s":
-		return r.is(e.session(r)), r.leaf != "proto"
+		if r.leaf == "proto" {
+			return "101", true
+		}
+		return r.is(e.session(r)), true
 	case "d":
 		return r.is(e.queryUser(r)), true
 	}

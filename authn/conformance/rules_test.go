@@ -16,7 +16,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 func fact() *Facts {
 	return &Facts{
 		tokens: map[string]holder{"a1": {"alice", true}, "b0": {"bob", false}},
-		jwts:   map[string]string{goodToken: "alice", badToken: ""},
+		jwts:   map[string]string{goodToken: "alice", badToken: "", unending: "alice"},
 
 		sessions: map[string]string{"s1": "dave"},
 	}
@@ -24,6 +24,7 @@ func fact() *Facts {
 
 var (
 	goodToken = token(`{"alg":"HS256"}`, `{"username":"alice","exp":4000000000}`)
+	unending  = token(`{"alg":"HS256"}`, `{"username":"alice"}`)
 	badToken  = token(`{"alg":"HS256"}`, `{"username":"nobody","exp":4000000000}`)
 )
 
@@ -64,6 +65,7 @@ func TestRules(t *testing.T) {
 		"an encoded slash":             {"/ws%2Fapp_1?token=a1", nil, "101 joined", "400", "path"},
 		"an encoded route":             {"/%61/who/", []string{"Authorization: Token a1"}, "101 user=alice", "101 user=alice", ""},
 		"a page elsewhere":             {"/s/who/", []string{"Origin: http://evil.test", "Cookie: sessionid=s1"}, "101 user=dave", "403", "own-origin"},
+		"a page that is told":          {"/s/late/", []string{"Origin: http://evil.test"}, "101 close=4401", "101 close=4403", "own-origin"},
 		"a page of nowhere":            {"/ws/app_1?token=a1", []string{"Origin: null"}, "101 joined", "403", "own-origin"},
 		"a page of the host":           {"/s/who/", []string{"Origin: http://127.0.0.1:80", "Cookie: sessionid=s1"}, "101 user=dave", "101 user=dave", ""},
 		"an address spelled long":      {"/d/who/?token=a1", []string{"Origin: http://[0:0::1]"}, "403", "403", ""},
@@ -114,6 +116,7 @@ func TestRules(t *testing.T) {
 		"a padded token":               {"/b/who/", []string{"Cookie: JWT=" + goodToken + "="}, "101 user=alice", "101 anonymous", "jwt-form"},
 		"a long token":                 {"/b/who/", []string{"Cookie: JWT=" + token(`{}`, `{"exp":4000000000,"x":"`+strings.Repeat("x", 7000)+`"}`)}, "101 user=alice", "101 anonymous", "jwt-form"},
 		"an escape in quotes":          {"/b/who/", []string{`Cookie: JWT="\145` + goodToken[1:] + `"`}, "101 user=alice", "101 user=alice", ""},
+		"an attribute, and no exp":     {"/b/who/", []string{"Cookie: path=/; JWT=" + unending}, "101 anonymous", "101 anonymous", ""},
 		"an attribute in front":        {"/b/who/", []string{"Cookie: path=/; JWT=" + goodToken}, "101 anonymous", "101 user=alice", "cookie"},
 		"the last is no cookie":        {"/b/who/", []string{"Cookie: JWT=" + goodToken + "; JWT=a b"}, "101 anonymous", "101 anonymous", ""},
 		"crit":                         {"/b/who/", []string{jwtCookie(`{"crit":["x"],"x":1}`, `{"exp":4000000000}`)}, "101 user=alice", "101 anonymous", "jwt-crit"},

@@ -10,11 +10,6 @@ import (
 	"unicode/utf8"
 )
 
-// letIn reports whether Django took the JWT of the request for somebody's.
-func (r *request) letIn(seen string) bool {
-	return r.route == "b" && strings.HasPrefix(seen, "101 user=")
-}
-
 // jwt returns the token in the cookie of route b.
 func (r *request) jwt() string {
 	if r.route != "b" {
@@ -22,6 +17,49 @@ func (r *request) jwt() string {
 	}
 	token, _ := r.cookie("JWT")
 	return token
+}
+
+// fault returns the name of the rule by which the token is no good, "" where there is none, or no token.
+func (r *request) fault() string {
+	if r.jwt() == "" {
+		return ""
+	}
+	h, c, ok := r.parts()
+	switch head, claims := object(h), object(c); {
+	case !ok:
+		return "jwt-form"
+	case !isJSON(h) || !isJSON(c):
+		return "jwt-json"
+	case has(head, "crit"):
+		return "jwt-crit"
+	case claims == nil: // PyJWT sees that, too
+		return ""
+	case !isDate(claims["exp"]):
+		return "jwt-expiry"
+	case !wellTyped(claims):
+		return "jwt-claims"
+	}
+	return ""
+}
+
+func has(o map[string]any, name string) bool {
+	_, ok := o[name]
+	return ok
+}
+
+// jwtRule is the rule of that name: it matters where Django took the token for somebody's.
+func jwtRule(name string) func(*Expecter, *request, string) (string, bool) {
+	return func(_ *Expecter, r *request, seen string) (string, bool) {
+		return r.rejected(), strings.HasPrefix(seen, "101 user=") && r.fault() == name
+	}
+}
+
+// jwtUser returns who the token is of, "" for nobody.
+func (e *Expecter) jwtUser(r *request) string {
+	if r.fault() != "" {
+		return ""
+	}
+	return e.facts.jwts[r.jwt()]
 }
 
 // maxJWT is the longest token that is read, in bytes.
@@ -44,23 +82,10 @@ func (r *request) parts() (head, claims []byte, ok bool) {
 	return parts[0], parts[1], true
 }
 
-func jwtFormRule(_ *Expecter, r *request, seen string) (string, bool) {
-	_, _, ok := r.parts()
-	return r.rejected(), r.jwt() != "" && !ok && r.letIn(seen)
-}
-
 // maxDepth is how deep the JSON of a token may be.
 const maxDepth = 500
 
-func jwtJSONRule(_ *Expecter, r *request, seen string) (string, bool) {
-	head, claims, ok := r.parts()
-	for _, b := range [][]byte{head, claims} {
-		if !ok || !json.Valid(b) || !utf8.Valid(b) || depth(b) > maxDepth {
-			return r.rejected(), ok && r.letIn(seen)
-		}
-	}
-	return "", false
-}
+func isJSON(b []byte) bool { return json.Valid(b) && utf8.Valid(b) && depth(b) <= maxDepth }
 
 // depth returns how many brackets of JSON stand inside each other.
 func depth(b []byte) int {
@@ -90,18 +115,6 @@ func object(b []byte) map[string]any {
 		return nil
 	}
 	return o
-}
-
-func jwtCritRule(_ *Expecter, r *request, _ string) (string, bool) {
-	head, _, _ := r.parts()
-	_, crit := object(head)["crit"]
-	return r.rejected(), crit
-}
-
-func jwtExpiryRule(_ *Expecter, r *request, seen string) (string, bool) {
-	_, b, _ := r.parts()
-	claims := object(b)
-	return r.rejected(), r.letIn(seen) && claims != nil && !isDate(claims["exp"])
 }
 
 // maxYear9999 and minYear0 are the seconds that RFC 3339 can write.
@@ -140,16 +153,16 @@ func areTexts(v any) bool {
 	return ok
 }
 
-func jwtClaimsRule(_ *Expecter, r *request, seen string) (string, bool) {
-	_, b, _ := r.parts()
+// wellTyped reports whether the claims that are there have the types of RFC 7519, and groups is a list of texts.
+func wellTyped(claims map[string]any) bool {
 	for name, is := range map[string]func(any) bool{
 		"nbf": isDate, "iat": isDate, "jti": isName, "groups": areTexts,
 		"aud": func(v any) bool { _, text := v.(string); return text || areTexts(v) },
 	} {
-		v, has := object(b)[name]
+		v, has := claims[name]
 		if date := name == "nbf" || name == "iat"; has && (v != nil || date) && !is(v) {
-			return r.rejected(), r.letIn(seen)
+			return false
 		}
 	}
-	return "", false
+	return true
 }

@@ -125,5 +125,5 @@ func ownOriginRule(_ *Expecter, r *request, _ string) (string, bool) {
 	host, _ := r.get("host")
 	p, ok := parsePage(o)
 	own, okHost := parsePage(p.scheme + "://" + host)
-	return "403", !ok || !okHost || p.host != own.host || p.port == "" || p.port != own.port
+	return r.forbidden(), !ok || !okHost || p.host != own.host || p.port == "" || p.port != own.port
 }

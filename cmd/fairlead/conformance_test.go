@@ -7,6 +7,7 @@ import (
 	"flag"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
 	"os"
 	"path/filepath"
@@ -24,7 +25,7 @@ import (
 )
 
 var (
-	conformanceFile  = flag.String("conformance.file", "", "another file of conformance cases (default: authn/testdata/conformance.json)")
+	conformanceFile  = flag.String("conformance.file", "", "another file of conformance cases (default: those of authn/testdata)")
 	conformanceTable = flag.Bool("conformance.table", false, "print the table of what agreed, and by which rule what differs")
 )
 
@@ -82,52 +83,82 @@ func sessionFiles(t *testing.T) string {
 	return dir
 }
 
+// goldens say which rule decided which case, by the file of the cases.
+var goldens = map[string]string{
+	"authn/testdata/conformance.json":     "cmd/fairlead/testdata/conformance/differs.golden",
+	"authn/testdata/conformance_odd.json": "cmd/fairlead/testdata/conformance/differs_odd.golden",
+}
+
 // TestConformance sends what was sent to a real Django to nodes with the same routes, and wants the answers that Django
-// gave, or those that the rules of docs/from-channels.md say. Which rule decided which case is in differs.golden.
+// gave, or those that the rules of docs/from-channels.md say. Which rule decided which case is in the goldens.
 func TestConformance(t *testing.T) {
 	t.Chdir(filepath.Join("..", "..")) // the configuration names the database as seen from there
-	file := *conformanceFile
-	if file == "" {
-		file = "authn/testdata/conformance.json"
-	}
-	cases, err := conformance.Load(file)
-	if err != nil {
-		t.Fatal(err)
+	files := slices.Sorted(maps.Keys(goldens))
+	if *conformanceFile != "" {
+		files = []string{*conformanceFile}
 	}
 	facts, err := conformance.LoadFacts("authn/testdata/fixtures.json")
 	if err != nil {
 		t.Fatal(err)
 	}
-	e, report := conformance.NewExpecter(facts), &conformance.Report{}
-	consumer := startConsumer(t)
-	nodes := map[string]*serving{}
-	var differs strings.Builder
-	for i := range cases {
-		c := &cases[i]
-		n := nodes[c.Variation]
-		if n == nil {
-			env, ok := variations[c.Variation]
-			if !ok {
-				t.Fatalf("%s: no node is known for the variation %q", file, c.Variation)
-			}
-			n = startServe(t, append(env(t), "FAIRLEAD_DRAIN_WINDOW=10ms", subprotocols(cases)), "--config", "cmd/fairlead/testdata/conformance/fairlead.toml")
-			nodes[c.Variation] = n
+	c := &conformer{expecter: conformance.NewExpecter(facts), consumer: startConsumer(t), nodes: map[string]*serving{}}
+	for _, file := range files {
+		cases, err := conformance.Load(file)
+		if err != nil {
+			t.Fatal(err)
 		}
-		a := &conformance.Actor{Node: n.public, Consumer: consumer, Tokens: []string{keys["alice"], keys["zoë"]}}
-		r := conformance.Run(e, a, c)
-		if report.Add(r); r.Verdict == conformance.Wrong {
-			t.Error(r)
-		}
-		if r.Verdict == conformance.Differs {
-			fmt.Fprintf(&differs, "%s | %s | %s | %s | %s\n", r.Rule, cmp.Or(c.Variation, "as it was"), c.Group, c.Name, r.Got)
-		}
+		differs, unknown := c.run(t, file, cases)
+		checkDifferences(t, file, differs, unknown)
 	}
 	if *conformanceTable {
-		if err := report.Write(os.Stdout); err != nil {
+		if err := c.report.Write(os.Stdout); err != nil {
 			t.Fatal(err)
 		}
 	}
-	checkDifferences(t, file, differs.String(), report.Count(conformance.Unknown))
+}
+
+// conformer runs cases, and counts what became of them.
+type conformer struct {
+	expecter *conformance.Expecter
+	report   conformance.Report
+	consumer string
+	nodes    map[string]*serving // by the variation and the subprotocols
+}
+
+// run returns what differs, a case a line, and how many cases nobody could act out.
+func (cf *conformer) run(t *testing.T, file string, cases []conformance.Case) (differs string, unknown int) {
+	t.Helper()
+	var lines strings.Builder
+	for i := range cases {
+		c := &cases[i]
+		a := &conformance.Actor{Node: cf.node(t, file, c.Variation, subprotocols(cases)), Consumer: cf.consumer, Tokens: []string{keys["alice"], keys["zoë"]}}
+		r := conformance.Run(cf.expecter, a, c)
+		cf.report.Add(r)
+		switch r.Verdict {
+		case conformance.Wrong:
+			t.Error(r)
+		case conformance.Differs:
+			fmt.Fprintf(&lines, "%s | %s | %s | %s | %s\n", r.Rule, cmp.Or(c.Variation, "as it was"), c.Group, c.Name, r.Got)
+		case conformance.Unknown:
+			unknown++
+		case conformance.Agreed:
+		}
+	}
+	return lines.String(), unknown
+}
+
+// node returns the address of a node with the settings of the variation.
+func (cf *conformer) node(t *testing.T, file, variation, protocols string) string {
+	t.Helper()
+	key := variation + " " + protocols
+	if cf.nodes[key] == nil {
+		env, ok := variations[variation]
+		if !ok {
+			t.Fatalf("%s: no node is known for the variation %q", file, variation)
+		}
+		cf.nodes[key] = startServe(t, append(env(t), "FAIRLEAD_DRAIN_WINDOW=10ms", protocols), "--config", "cmd/fairlead/testdata/conformance/fairlead.toml")
+	}
+	return cf.nodes[key].public
 }
 
 // checkDifferences compares what differs, and by which rule, with the golden of that very file of cases. Of other cases it
@@ -138,9 +169,12 @@ func checkDifferences(t *testing.T, file, differs string, unknown int) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	const golden = "cmd/fairlead/testdata/conformance/differs.golden"
+	golden, ok := goldens[file]
+	if !ok { // other cases, or those of a golden under another name
+		golden = goldens["authn/testdata/conformance.json"]
+	}
 	head := fmt.Sprintf("# the cases with the SHA-256 %x\n", sha256.Sum256(b))
-	if *update {
+	if *update && ok {
 		if err := os.WriteFile(golden, []byte(head+differs), 0o600); err != nil {
 			t.Fatal(err)
 		}
