@@ -216,16 +216,16 @@ func (a *asker) once(ctx context.Context, h http.Header) (r callbackReply, err e
 	request := (&http.Request{
 		Method: http.MethodGet, URL: a.target, Host: a.target.Host, Header: h, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
 	}).WithContext(ctx)
-	response, err := a.transport.RoundTrip(request)               // which follows no redirect and keeps no cookie
-	if err != nil && strings.Contains(err.Error(), "malformed") { // it would quote what came
-		return r, errNoHTTP
-	} else if err != nil {
-		return r, err
+	response, err := a.transport.RoundTrip(request) // which follows no redirect and keeps no cookie
+	if err != nil {
+		return r, unquoted(err)
 	}
 	defer response.Body.Close()
-	body, err := io.ReadAll(io.LimitReader(response.Body, maxCallbackBody+1))
-	if err != nil {
-		return r, err
+	var body []byte
+	if response.StatusCode != http.StatusSwitchingProtocols { // behind which is the connection itself, whose reading ctx does not end
+		if body, err = io.ReadAll(io.LimitReader(response.Body, maxCallbackBody+1)); err != nil {
+			return r, unquoted(err)
+		}
 	}
 	r.status = response.StatusCode
 	switch r.status {
@@ -248,4 +248,13 @@ func (a *asker) once(ctx context.Context, h http.Header) (r callbackReply, err e
 		}
 	}
 	return r, err
+}
+
+// unquoted returns err, or a stand-in where net/http would show what came: an application may send back what it was asked.
+func unquoted(err error) error {
+	text := err.Error()
+	if strings.Contains(text, "malformed") || strings.Contains(text, "transport connection broken") && strings.Contains(text, `"`) {
+		return errNoHTTP
+	}
+	return err
 }
