@@ -1,7 +1,9 @@
 package main
 
 import (
+	"bytes"
 	"io"
+	"log"
 	"log/slog"
 
 	"github.com/fairlead-ws/fairlead/cmd/fairlead/internal/config"
@@ -25,4 +27,28 @@ func logLevel(c config.Log) slog.Level {
 		level = slog.LevelInfo
 	}
 	return level
+}
+
+// libraryLog is where libraries write that know no logger but that of the standard library. The HTTP client is one: it shows
+// what an application sent behind its answer, which may be what the application was asked, a cookie for example.
+type libraryLog struct{ logger *slog.Logger }
+
+// Write implements [io.Writer]. Of a line it keeps what stands in front of the first thing that is quoted.
+func (l libraryLog) Write(p []byte) (int, error) {
+	text, _, _ := bytes.Cut(p, []byte("\n"))
+	text, _, quotes := bytes.Cut(text, []byte(`"`))
+	l.logger.Warn("a library has something to say", "says", string(bytes.TrimSpace(text)), "left_out", quotes)
+	return len(p), nil
+}
+
+// takeLibraryLogs lets logger have what libraries log, until the function that it returns is called. There is one such log in
+// a process.
+func takeLibraryLogs(logger *slog.Logger) (stop func()) {
+	flags, writer := log.Flags(), log.Writer()
+	log.SetFlags(0)
+	log.SetOutput(libraryLog{logger})
+	return func() {
+		log.SetFlags(flags)
+		log.SetOutput(writer)
+	}
 }

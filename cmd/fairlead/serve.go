@@ -51,7 +51,9 @@ func (cmd serveCmd) Run(ctx context.Context, c *console) error {
 	}
 	level := new(slog.LevelVar)
 	level.Set(logLevel(l.Log))
-	n, err := newNode(ctx, l, leveledLogger(c.stderr, l.Log, level))
+	logger := leveledLogger(c.stderr, l.Log, level)
+	defer takeLibraryLogs(logger)()
+	n, err := newNode(ctx, l, logger)
 	if err != nil {
 		return explain(err)
 	}
