@@ -81,6 +81,23 @@ func TestPostgresPoolSize(t *testing.T) {
 	}
 }
 
+// A password that is not escaped is taken for a host or a database, which errors of the connection name.
+func TestPostgresPasswordNotEscaped(t *testing.T) {
+	for _, dsn := range []string{
+		"postgres://u:a@SECRET@127.0.0.1:1/d", "postgres://u:1/SECRET@127.0.0.1:1/d", "postgres://u:a@SECRET,b@127.0.0.1:1/d",
+		"postgres://u:1/b?SECRET@127.0.0.1:1/d", "postgres://u:1/SECRET?b@127.0.0.1:1/d", "postgres://u:a/SECRET@127.0.0.1/d", "postgres://u:a@b/SECRET@127.0.0.1/d",
+	} {
+		db, err := Open(t.Context(), Config{DSN: dsn})
+		if err == nil {
+			_, err = db.Query("SELECT 1").First(t.Context(), nil)
+			t.Errorf("%s is taken, and then: %v", dsn, errors.Join(err, db.Close()))
+		} else if !strings.Contains(err.Error(), "%") || strings.Contains(err.Error(), "SECRET") {
+			t.Errorf("%s: %v", dsn, err)
+		}
+	}
+	open(t, Config{DSN: "postgres://u:a%40b%2Fc%3Fd@h/d?application_name=x@y"})
+}
+
 func TestScrub(t *testing.T) {
 	quoting := errors.New(`invalid byte sequence in "SECRET"`)
 	if got := Scrub(quoting, "SECRET"); strings.Contains(got.Error(), "SECRET") || errors.Is(got, quoting) {
