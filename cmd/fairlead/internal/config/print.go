@@ -69,7 +69,7 @@ func (l *Loaded) shown(f field) string {
 		switch {
 		case v != "" && f.file != "":
 			v = hidden
-		case f.name == "url":
+		case f.name == "url", f.name == "jwks_url", f.name == "issuer" && strings.Contains(v, "://"):
 			v = withoutPasswords(v)
 		}
 		return quote(v)
@@ -92,7 +92,7 @@ func (l *Loaded) shown(f field) string {
 	}
 }
 
-// withoutPasswords hides what stands between // and @ in each URL of a list.
+// withoutPasswords hides what stands between // and @, and behind ?, in each URL of a list: keys stand there, too.
 func withoutPasswords(list string) string {
 	parts := strings.Split(list, ",")
 	for i, part := range parts {
@@ -100,8 +100,15 @@ func withoutPasswords(list string) string {
 		switch {
 		case err != nil:
 			parts[i] = hidden
-		case u.User != nil:
-			parts[i] = u.Scheme + "://" + hidden + "@" + u.Host
+		case u.User != nil || u.RawQuery != "" || u.Fragment != "":
+			user, rest := "", ""
+			if u.User != nil {
+				user = hidden + "@"
+			}
+			if u.RawQuery != "" || u.Fragment != "" {
+				rest = "?" + hidden
+			}
+			parts[i] = u.Scheme + "://" + user + u.Host + u.EscapedPath() + rest
 		}
 	}
 	return strings.Join(parts, ",")

@@ -57,6 +57,44 @@ dsn = "postgres://u:hidden-3@h/d"
 	}
 }
 
+// TestPrintURLs: a URL may have a password, or a key in its query.
+func TestPrintURLs(t *testing.T) {
+	l := mustLoad(t, `
+[[verifier]]
+name = "app"
+kind = "callback"
+url = "https://app.example.com/who?key=hidden-1&a=b"
+[[verifier]]
+name = "keys"
+kind = "jwt"
+algorithms = ["RS256"]
+jwks_url = "https://u:hidden-2@issuer.example.com/jwks?key=hidden-3#x"
+issuer = "https://u:hidden-4@issuer.example.com/"
+[[verifier]]
+name = "plain"
+kind = "jwt"
+algorithms = ["RS256"]
+jwks_url = "https://issuer.example.com/jwks"
+issuer = "a, b"
+`, Source{})
+	var b strings.Builder
+	if err := l.Print(&b); err != nil {
+		t.Fatal(err)
+	}
+	text := b.String()
+	for _, want := range []string{
+		`url = "https://app.example.com/who?(set)" # `, `jwks_url = "https://(set)@issuer.example.com/jwks?(set)" # `,
+		`issuer = "https://(set)@issuer.example.com/" # `, `jwks_url = "https://issuer.example.com/jwks" # `, `issuer = "a, b" # `,
+	} {
+		if !strings.Contains(text, want) {
+			t.Errorf("there is no %q in\n%s", want, text)
+		}
+	}
+	if strings.Contains(text, "hidden") {
+		t.Errorf("a secret is shown:\n%s", text)
+	}
+}
+
 func TestPrintDefault(t *testing.T) {
 	var b strings.Builder
 	if err := mustLoad(t, "", Source{}).Print(&b); err != nil {
