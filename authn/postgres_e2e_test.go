@@ -125,7 +125,6 @@ func TestPostgresGoesAndComes(t *testing.T) {
 	wantRefusal(t, err, ErrUnavailable, ReasonVerifierUnavailable, aliceKey)
 	execute(t, dsn, "ALTER TABLE public.away RENAME TO authtoken_token")
 	execute(t, dsn, `SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()`)
-	// A broken connection is found out by the first who uses it.
 	for deadline := time.Now().Add(10 * time.Second); ; {
 		id, err := verify(t, v, aliceKey)
 		if err == nil {
@@ -142,6 +141,27 @@ func TestPostgresGoesAndComes(t *testing.T) {
 }
 
 // TestPostgresSlow holds a lock on the table: the look-up ends by its timeout, and the pool lives on.
+// TestPostgresDeadConnections: a server that was started again has ended all connections, and nobody is told to come later
+// for that.
+func TestPostgresDeadConnections(t *testing.T) {
+	dsn := postgresFixture(t)
+	v := must(NewDRFToken(t.Context(), DRFTokenConfig{DSN: dsn}))
+	defer v.Close()
+	for round := range 3 {
+		var together sync.WaitGroup
+		for i := range 50 { // several connections
+			together.Go(func() {
+				_, err := v.Verify(t.Context(), Credential{Value: fmt.Appendf(nil, "%040d", i+1)})
+				if !errors.Is(err, ErrRejected) {
+					t.Errorf("round %d: %v", round, err)
+				}
+			})
+		}
+		together.Wait()
+		execute(t, dsn, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()")
+	}
+}
+
 func TestPostgresSlow(t *testing.T) {
 	dsn := postgresFixture(t)
 	v := newDRFToken(t, DRFTokenConfig{DSN: dsn, Timeout: 200 * time.Millisecond, MaxConns: 2})

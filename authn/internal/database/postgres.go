@@ -93,32 +93,46 @@ func dsnError(dsn string, err error) error {
 // timeout: pgx closes a connection whose context ends, and clients that leave in a storm must not cost the others theirs.
 // Every argument is a text, or a list of texts, whose type the server infers, so that what does not fit is its verdict and
 // no fault of ours.
+// A server that was started again has left each connection of the pool dead, which is seen when it is used: the question is
+// asked on the next one then, unless rows of an answer were there already.
 func (d *postgresBackend) rows(ctx context.Context, q *Query, args []any, each func(scan func(dest ...any) error) (bool, error)) error {
 	deadline := time.Now().Add(d.timeout)
 	wait, cancel := context.WithDeadline(ctx, deadline)
 	defer cancel()
-	conn, err := d.pool.Acquire(wait)
-	if err != nil {
-		return fmt.Errorf("postgres: no connection: %w", err)
-	}
-	defer conn.Release()
 	ask, cancel := context.WithDeadline(context.WithoutCancel(ctx), deadline)
 	defer cancel()
+	for left := d.pool.Config().MaxConns; ; left-- {
+		dead, err := d.once(wait, ask, q, args, each)
+		if err == nil || !dead || left <= 0 || wait.Err() != nil {
+			return err
+		}
+	}
+}
+
+// once asks on one connection. dead is true where that was at its end before it had an answer.
+func (d *postgresBackend) once(wait, ask context.Context, q *Query, args []any, each func(scan func(dest ...any) error) (bool, error)) (dead bool, err error) {
+	conn, err := d.pool.Acquire(wait)
+	if err != nil {
+		return false, fmt.Errorf("postgres: no connection: %w", err)
+	}
+	defer conn.Release()
 	rows, err := conn.Query(ask, q.text, args...)
 	if err != nil {
-		return d.failed(err)
+		return conn.Conn().IsClosed(), d.failed(err)
 	}
 	defer rows.Close()
+	answered := false
 	for more := true; more && rows.Next(); {
+		answered = true
 		if more, err = each(rows.Scan); err != nil {
-			return d.failed(err)
+			return false, d.failed(err)
 		}
 	}
 	rows.Close()
 	if err := rows.Err(); err != nil {
-		return d.failed(err)
+		return !answered && conn.Conn().IsClosed(), d.failed(err)
 	}
-	return nil
+	return false, nil
 }
 
 // failed marks the errors of class 22, data exception.
