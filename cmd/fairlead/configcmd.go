@@ -11,7 +11,7 @@ import (
 )
 
 type configCmd struct {
-	Check   configCheckCmd   `cmd:"" help:"Find every mistake. Exit code 1 if there is one."`
+	Check   configCheckCmd   `cmd:"" help:"Find every mistake in a file, or in what standard input has. Exit code 1 if there is one."`
 	Print   configPrintCmd   `cmd:"" help:"Print every value and where it comes from, without secrets."`
 	Example configExampleCmd `cmd:"" help:"Print a complete configuration to begin with."`
 }
@@ -24,7 +24,8 @@ key is FAIRLEAD_ and its path in capitals with _ between, such as FAIRLEAD_LIMIT
 Examples:
 
     fairlead config example > fairlead.toml
-    fairlead config check --config fairlead.toml
+    fairlead config check fairlead.toml
+    ssh node cat /etc/fairlead/fairlead.toml | fairlead config check -
     FAIRLEAD_LOG_LEVEL=debug fairlead config print --config fairlead.toml`
 }
 
@@ -42,11 +43,39 @@ func (f configFile) load(c *console, flags ...config.Flag) (*config.Loaded, erro
 	return config.Load(config.Source{File: file, Getenv: c.getenv, Flags: flags})
 }
 
-type configCheckCmd struct{ configFile }
+// loadOrRead is load, where - is standard input.
+func (f configFile) loadOrRead(c *console) (*config.Loaded, error) {
+	if f.Config != "-" {
+		return f.load(c)
+	}
+	return config.Load(config.Source{File: "standard input", Reader: c.stdin, Getenv: c.getenv})
+}
+
+type configCheckCmd struct {
+	configFile
+	File string `arg:"" optional:"" help:"Configuration file (TOML), as with --config; - is standard input."`
+}
+
+// Help implements [kong.HelpProvider].
+func (configCheckCmd) Help() string {
+	return `With - the configuration comes from standard input. Files that it names are looked for from the working directory, and the
+environment counts, as with a file.
+
+Examples:
+
+    fairlead config check fairlead.toml
+    envsubst < fairlead.toml.in | fairlead config check -`
+}
 
 // Run loads the configuration and makes of it what serve would, without serving: databases are not asked.
 func (cmd configCheckCmd) Run(ctx context.Context, c *console) error {
-	l, err := cmd.load(c)
+	switch {
+	case cmd.File != "" && cmd.Config != "":
+		return &exitError{exitUsage, errors.New("--config names a file as well; want one of them")}
+	case cmd.File != "":
+		cmd.Config = cmd.File
+	}
+	l, err := cmd.loadOrRead(c)
 	if err != nil {
 		return err
 	}

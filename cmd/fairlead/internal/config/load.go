@@ -3,6 +3,7 @@ package config
 import (
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"reflect"
 	"strconv"
@@ -15,6 +16,7 @@ import (
 type Source struct {
 	Base   *Config             // the defaults; nil is Default(). Load changes it
 	File   string              // a TOML file; "" reads none
+	Reader io.Reader           // has the text instead of the file, which is only called File; nil: it is read
 	Getenv func(string) string // nil: no environment
 	Flags  []Flag
 }
@@ -43,7 +45,7 @@ func Load(src Source) (*Loaded, error) {
 		l.Config = Default()
 	}
 	if src.File != "" {
-		if err := l.readFile(src.File); err != nil {
+		if err := l.readFile(src.File, src.Reader); err != nil {
 			return nil, err
 		}
 	}
@@ -64,9 +66,16 @@ func Load(src Source) (*Loaded, error) {
 	return l, nil
 }
 
-// readFile reads the TOML file into l. Its error is about the file as a whole; mistakes in keys become problems.
-func (l *Loaded) readFile(name string) error {
-	b, err := os.ReadFile(name)
+// readFile reads the TOML file, or what r has instead of it, into l. Its error is about the file as a whole; mistakes in keys
+// become problems.
+func (l *Loaded) readFile(name string, r io.Reader) error {
+	var b []byte
+	var err error
+	if r != nil {
+		b, err = io.ReadAll(r)
+	} else {
+		b, err = os.ReadFile(name)
+	}
 	if errors.Is(err, os.ErrNotExist) {
 		return fmt.Errorf("there is no configuration file %s: write one from `fairlead config example`, or try `fairlead serve --dev`, which needs none", name)
 	} else if err != nil {
