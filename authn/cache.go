@@ -163,6 +163,9 @@ func (v *Cache) Retain(r *Request) (kept *Request, again bool) {
 	return v.retain.Retain(r)
 }
 
+// parts implements parted as the other verifier does.
+func (v *Cache) parts() []string { return partsOf(v.inner) }
+
 // Check asks the other verifier what keeps it from answering. It blocks as Verify does. One that cannot be asked is well.
 func (v *Cache) Check(ctx context.Context) error { return check(ctx, v.inner) }
 

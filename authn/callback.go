@@ -133,6 +133,11 @@ func (v *Callback) verify(ctx context.Context, c Credential) (*session.Identity,
 // Retain implements [Retainer]: it keeps the fields that go along, the path, the route and the address.
 func (v *Callback) Retain(r *Request) (kept *Request, again bool) { return v.asker.retain(r), true }
 
+// parts implements parted.
+func (v *Callback) parts() []string {
+	return append([]string{"path, route and address"}, v.asker.forward...)
+}
+
 // ErrKnowsEverybody is what [Callback.Check] says of an application that lets everybody in.
 var ErrKnowsEverybody = errors.New("the application knows who a client without any credential is: so everybody would be; it should answer 204 or 401")
 

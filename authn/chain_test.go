@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/fairlead-ws/fairlead/session"
 )
@@ -327,6 +328,44 @@ func TestChainAdopts(t *testing.T) {
 	}
 	if id, err := k.Verify(t.Context()); err != nil || id.Subject != "alice@acme" {
 		t.Errorf("before it was %+v, %v", id, err)
+	}
+}
+
+// A callback that wants more of a request than was kept cannot judge it any more; one that wants the same, or less, can.
+func TestChainAdoptsForCallbacks(t *testing.T) {
+	forwards := func(names ...string) Verifier {
+		return newCallback(t, CallbackConfig{URL: "http://127.0.0.1:1/", Forward: names})
+	}
+	cached := func(v Verifier) Verifier {
+		c := must(NewCache(CacheConfig{Verifier: v, TTL: time.Second}))
+		t.Cleanup(func() { _ = c.Close() })
+		return c
+	}
+	token := must(NewHeader("Authorization", "Token"))
+	for _, tt := range []struct {
+		name          string
+		before, after Verifier
+		want          bool
+	}{
+		{"the same", forwards("Cookie", "Authorization"), forwards("authorization", "cookie"), true},
+		{"less", forwards("Cookie", "Authorization"), forwards("Authorization"), true},
+		{"nothing", forwards("Cookie"), forwards(), true},
+		{"more", forwards("Authorization"), forwards("Authorization", "X-Tenant"), false},
+		{"another", forwards("Authorization"), forwards("Cookie"), false},
+		{"more, behind a cache", cached(forwards("Authorization")), cached(forwards("Authorization", "X-Tenant")), false},
+		{"the same, behind a cache that was not there", forwards("Authorization"), cached(forwards("Authorization")), true},
+		{"a callback where there was none", seen{}, forwards(), false},
+		{"a callback where there was none, behind caches", cached(seen{}), cached(forwards()), false},
+		{"none where there was one", forwards("Cookie"), seen{}, true},
+		{"none, behind a cache", seen{}, cached(seen{}), true},
+	} {
+		k := must(NewChain(Source{Extractor: token, Verifier: tt.before, Name: "app"})).Keep(Found{
+			Identity: &session.Identity{Subject: "1"}, source: &Source{Extractor: token, Verifier: tt.before, Name: "app"},
+			credential: Credential{From: "header", Value: []byte("t0k3n")},
+		}, browser())
+		if got := must(NewChain(Source{Extractor: token, Verifier: tt.after, Name: "app"})).Adopt(k); (got != nil) != tt.want {
+			t.Errorf("%s: taken over: %v", tt.name, got != nil)
+		}
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/fairlead-ws/fairlead/session"
@@ -16,6 +17,17 @@ import (
 // called by many goroutines.
 type Retainer interface {
 	Retain(r *Request) (kept *Request, again bool)
+}
+
+// parted is a [Retainer] that says which parts of a request it keeps.
+type parted interface{ parts() []string }
+
+// partsOf returns them, nil where nobody says.
+func partsOf(v Verifier) []string {
+	if p, ok := v.(parted); ok {
+		return p.parts()
+	}
+	return nil
 }
 
 // Kept is a credential that outlives its handshake, to be verified again while the connection lasts. It is fixed after
@@ -60,11 +72,16 @@ func (k *Kept) Verify(ctx context.Context) (*session.Identity, error) {
 
 // Adopt returns k for a source of c that looks at the same place and has a verifier of the same name, which is the one that
 // is asked then; nil where c has no such source. So a credential outlives the verifiers of a configuration that is read
-// again. What was retained of the request stays what k's verifier wanted of it.
+// again. What was retained of the request stays what k's verifier wanted of it; where a [Callback] wants more it is nil, too,
+// since what the application would say without that means nothing.
 func (c *Chain) Adopt(k *Kept) *Kept {
 	by := describe(*k.source)
 	for i := range c.sources {
 		if c.by[i] == by {
+			has := partsOf(k.source.Verifier)
+			if slices.ContainsFunc(partsOf(c.sources[i].Verifier), func(part string) bool { return !slices.Contains(has, part) }) {
+				return nil
+			}
 			return &Kept{source: &c.sources[i], credential: k.credential}
 		}
 	}
