@@ -3,8 +3,10 @@ package main
 import (
 	"bytes"
 	"io"
-	"log"
+	"log" //nolint:depguard // to take it away from the libraries that use it
 	"log/slog"
+	"sync"
+	"time"
 
 	"github.com/fairlead-ws/fairlead/cmd/fairlead/internal/config"
 )
@@ -30,15 +32,41 @@ func logLevel(c config.Log) slog.Level {
 }
 
 // libraryLog is where libraries write that know no logger but that of the standard library. The HTTP client is one: it shows
-// what an application sent behind its answer, which may be what the application was asked, a cookie for example.
-type libraryLog struct{ logger *slog.Logger }
+// what an application sent behind its answer, which may be what the application was asked, a cookie for example. It may be
+// used by many goroutines.
+type libraryLog struct {
+	// Fixed after takeLibraryLogs.
+	logger *slog.Logger
 
-// Write implements [io.Writer]. Of a line it keeps what stands in front of the first thing that is quoted.
-func (l libraryLog) Write(p []byte) (int, error) {
+	// Guarded by mu.
+	mu   sync.Mutex
+	last time.Time // when a line was logged
+	held uint64    // lines since then
+}
+
+// Write implements [io.Writer]. Of a line it keeps what stands in front of the first thing that is quoted, and of the lines
+// of a second the first.
+func (l *libraryLog) Write(p []byte) (int, error) {
+	held, ok := l.allow(time.Now())
+	if !ok {
+		return len(p), nil
+	}
 	text, _, _ := bytes.Cut(p, []byte("\n"))
 	text, _, quotes := bytes.Cut(text, []byte(`"`))
-	l.logger.Warn("a library has something to say", "says", string(bytes.TrimSpace(text)), "left_out", quotes)
+	l.logger.Warn("a library has something to say", "says", string(bytes.TrimSpace(text)), "left_out", quotes, "lines_held_back", held)
 	return len(p), nil
+}
+
+// allow reports whether a line may be logged at now, and how many were not before it.
+func (l *libraryLog) allow(now time.Time) (held uint64, ok bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if now.Sub(l.last) < time.Second {
+		l.held++
+		return 0, false
+	}
+	held, l.held, l.last = l.held, 0, now
+	return held, true
 }
 
 // takeLibraryLogs lets logger have what libraries log, until the function that it returns is called. There is one such log in
@@ -46,7 +74,7 @@ func (l libraryLog) Write(p []byte) (int, error) {
 func takeLibraryLogs(logger *slog.Logger) (stop func()) {
 	flags, writer := log.Flags(), log.Writer()
 	log.SetFlags(0)
-	log.SetOutput(libraryLog{logger})
+	log.SetOutput(&libraryLog{logger: logger})
 	return func() {
 		log.SetFlags(flags)
 		log.SetOutput(writer)

@@ -7,6 +7,10 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/fairlead-ws/fairlead/cmd/fairlead/internal/config"
 )
 
 // TestLibraryLog: an application that sends more than it said, such as a page for debugging that shows what it was asked,
@@ -37,4 +41,22 @@ func TestLibraryLog(t *testing.T) {
 			t.Errorf("the log has %s", line)
 		}
 	}
+}
+
+// TestLibraryLogIsShort: what a library says of each of a thousand questions is a line a second.
+func TestLibraryLogIsShort(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var out output
+		l := &libraryLog{logger: newLogger(&out, config.Log{Level: "info", Format: "text"})}
+		for range 1000 {
+			fmt.Fprintf(l, "it said %q\nand goroutine 1 had %s\n", "SECRET", "SECRET")
+		}
+		time.Sleep(time.Second)
+		fmt.Fprintln(l, "again")
+		lines := strings.Split(strings.TrimSpace(out.String()), "\n")
+		if len(lines) != 2 || !strings.Contains(lines[0], `says="it said" left_out=true lines_held_back=0`) ||
+			!strings.Contains(lines[1], "says=again left_out=false lines_held_back=999") || strings.Contains(out.String(), "SECRET") {
+			t.Errorf("got %s", out.String())
+		}
+	})
 }
