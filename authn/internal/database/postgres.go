@@ -18,8 +18,9 @@ import (
 // postgresBackend asks a server that may come and go.
 type postgresBackend struct {
 	// Fixed after openPostgres.
-	pool    *pgxpool.Pool
-	timeout time.Duration
+	pool     *pgxpool.Pool
+	maxConns int32 // as the pool's Config says, of which it makes a copy each time
+	timeout  time.Duration
 }
 
 // openPostgres returns the database behind a postgres:// URL. It does not connect. pool_max_conns and the like in the URL
@@ -40,7 +41,7 @@ func openPostgres(ctx context.Context, c Config) (*postgresBackend, error) {
 	if err != nil {
 		return nil, fmt.Errorf("postgres: %w", err)
 	}
-	return &postgresBackend{pool: pool, timeout: c.Timeout}, nil
+	return &postgresBackend{pool: pool, maxConns: pc.MaxConns, timeout: c.Timeout}, nil
 }
 
 // parsePostgres reads a DSN and names the program to the server.
@@ -101,7 +102,7 @@ func (d *postgresBackend) rows(ctx context.Context, q *Query, args []any, each f
 	defer cancel()
 	ask, cancel := context.WithDeadline(context.WithoutCancel(ctx), deadline)
 	defer cancel()
-	for left := d.pool.Config().MaxConns; ; left-- {
+	for left := d.maxConns; ; left-- {
 		dead, err := d.once(wait, ask, q, args, each)
 		if err == nil || !dead || left <= 0 || wait.Err() != nil {
 			return err
