@@ -129,10 +129,13 @@ func TestTooOld(t *testing.T) {
 			synctest.Wait()
 			got := s.set.Load().at
 			i.set("", errors.New("no route"))
-			time.Sleep(time.Until(got.Add(tt.bound)) - time.Nanosecond)
-			want(t, s, "1", "EdDSA", ed, nil)
+			// So early that after tries once more with the keys that it inherits, if its first try should come before them.
+			time.Sleep(time.Until(got.Add(tt.bound)) - 2*firstRetry)
 			after := newSource(t, i, change)
 			after.Inherit(s)
+			time.Sleep(2*firstRetry - time.Nanosecond)
+			want(t, s, "1", "EdDSA", ed, nil)
+			want(t, after, "1", "EdDSA", ed, nil)
 			time.Sleep(time.Nanosecond)
 			synctest.Wait()
 			for _, of := range []*Source{s, after} {
