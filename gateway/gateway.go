@@ -16,6 +16,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/fairlead-ws/fairlead/actor"
+	"github.com/fairlead-ws/fairlead/actor/limit"
 	"github.com/fairlead-ws/fairlead/session"
 )
 
@@ -98,7 +99,7 @@ type Gateway struct {
 	lingering chan struct{} // one element for each refused client that is being waited for
 
 	handshakes sync.Pool // of *handshake
-	faults     [numReasons]throttle
+	faults     [numReasons]limit.Lines
 
 	// Atomic.
 	table     atomic.Pointer[table]

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/fairlead-ws/fairlead/actor/limit"
 	"github.com/fairlead-ws/fairlead/authn"
 	"github.com/fairlead-ws/fairlead/session"
 )
@@ -33,7 +34,7 @@ type rechecks struct {
 	ctx     context.Context // ends with Close
 	cancel  context.CancelFunc
 	wake    chan struct{} // has an element when the queue's head has changed, a place is free, or there is nothing left
-	faults  throttle
+	faults  limit.Lines
 	matches sync.Pool // of *match
 
 	running sync.WaitGroup // the goroutine, and the checks

@@ -166,7 +166,7 @@ func (g *Gateway) logRefusal(ctx context.Context, r *refusal, err error, route s
 		attrs = append(attrs, slog.String("by", r.by))
 	}
 	if level == slog.LevelError {
-		held, ok := g.faults[r.reason].allow(time.Now())
+		held, ok := g.faults[r.reason].Allow(time.Now())
 		if !ok {
 			return
 		}

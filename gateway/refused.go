@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/fairlead-ws/fairlead/actor/limit"
 	"github.com/fairlead-ws/fairlead/session"
 )
 
@@ -22,7 +23,7 @@ type refusedEvents struct {
 	perSecond int
 	logger    *slog.Logger
 	wake      chan struct{} // has an element when there is something to write
-	faults    throttle
+	faults    limit.Lines
 
 	// Guarded by mu.
 	mu     sync.Mutex
@@ -131,7 +132,7 @@ func (e *refusedEvents) write(ctx context.Context, counts bool) (left bool) {
 		return left
 	}
 	if err := e.journal.Append(ctx, records...); err != nil {
-		if held, ok := e.faults.allow(time.Now()); ok {
+		if held, ok := e.faults.Allow(time.Now()); ok {
 			e.logger.LogAttrs(ctx, slog.LevelError, "refused events are lost", slog.Any("error", err),
 				slog.Int("events", len(records)), slog.Uint64("lines_held_back", held))
 		}
@@ -174,24 +175,4 @@ func (e *refusedEvents) record(n refusedNote, count uint64) session.Record {
 			By:     n.by,
 		},
 	}
-}
-
-// throttle lets one line a second into the log and counts those it holds back. It may be used by many goroutines.
-type throttle struct {
-	// Guarded by mu.
-	mu   sync.Mutex
-	last time.Time
-	held uint64
-}
-
-// allow reports whether a line may be written at now, and how many were held back before it.
-func (t *throttle) allow(now time.Time) (held uint64, ok bool) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if now.Sub(t.last) < time.Second {
-		t.held++
-		return 0, false
-	}
-	held, t.held, t.last = t.held, 0, now
-	return held, true
 }

@@ -271,7 +271,7 @@ func (r *rechecks) log(w *watch, result recheckResult, err error) {
 	}
 	if result == recheckUnavailable {
 		level = slog.LevelError
-		held, ok := r.faults.allow(time.Now())
+		held, ok := r.faults.Allow(time.Now())
 		if !ok {
 			return
 		}

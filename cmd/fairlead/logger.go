@@ -5,9 +5,9 @@ import (
 	"io"
 	"log" //nolint:depguard // to take it away from the libraries that use it
 	"log/slog"
-	"sync"
 	"time"
 
+	"github.com/fairlead-ws/fairlead/actor/limit"
 	"github.com/fairlead-ws/fairlead/cmd/fairlead/internal/config"
 )
 
@@ -35,19 +35,14 @@ func logLevel(c config.Log) slog.Level {
 // what an application sent behind its answer, which may be what the application was asked, a cookie for example. It may be
 // used by many goroutines.
 type libraryLog struct {
-	// Fixed after takeLibraryLogs.
-	logger *slog.Logger
-
-	// Guarded by mu.
-	mu   sync.Mutex
-	last time.Time // when a line was logged
-	held uint64    // lines since then
+	logger *slog.Logger // fixed after takeLibraryLogs
+	lines  limit.Lines
 }
 
 // Write implements [io.Writer]. Of a line it keeps what stands in front of the first thing that is quoted, and of the lines
 // of a second the first.
 func (l *libraryLog) Write(p []byte) (int, error) {
-	held, ok := l.allow(time.Now())
+	held, ok := l.lines.Allow(time.Now())
 	if !ok {
 		return len(p), nil
 	}
@@ -55,18 +50,6 @@ func (l *libraryLog) Write(p []byte) (int, error) {
 	text, _, quotes := bytes.Cut(text, []byte(`"`))
 	l.logger.Warn("a library has something to say", "says", string(bytes.TrimSpace(text)), "left_out", quotes, "lines_held_back", held)
 	return len(p), nil
-}
-
-// allow reports whether a line may be logged at now, and how many were not before it.
-func (l *libraryLog) allow(now time.Time) (held uint64, ok bool) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if now.Sub(l.last) < time.Second {
-		l.held++
-		return 0, false
-	}
-	held, l.held, l.last = l.held, 0, now
-	return held, true
 }
 
 // takeLibraryLogs lets logger have what libraries log, until the function that it returns is called. There is one such log in
