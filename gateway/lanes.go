@@ -12,11 +12,6 @@ const (
 	recheckMost = recheckChecks * recheckShare / (recheckShare + 1)
 )
 
-// recheckSlot returns how long the time is within which checks begin together.
-func recheckSlot(every time.Duration) time.Duration {
-	return min(max(every/240, minRecheckSlot), maxRecheckSlot)
-}
-
 // lanes share out the places for checks among routes: where a database hangs, each check takes all the time that it may, and
 // those of other routes are not to wait for that. All of it is guarded by rechecks.mu.
 type lanes struct {

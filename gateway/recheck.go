@@ -26,6 +26,11 @@ const (
 	recheckSoonRate = 500
 )
 
+// recheckSlot returns how long the time is within which checks begin together.
+func recheckSlot(every time.Duration) time.Duration {
+	return min(max(every/240, minRecheckSlot), maxRecheckSlot)
+}
+
 // rechecks are the connections that are looked at again. One goroutine starts what is due, as long as there are any.
 type rechecks struct {
 	// Fixed after newRechecks.
@@ -288,7 +293,7 @@ func (r *rechecks) late() time.Duration {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	now := r.now()
-	first := min(now, r.lanes.first(now))
+	first := r.lanes.first(now)
 	if len(r.queue) > 0 {
 		first = min(first, r.queue[0].due)
 	}
