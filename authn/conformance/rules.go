@@ -112,11 +112,11 @@ func latin1(s string) string {
 
 func schemeCaseRule(e *Expecter, r *request, _ string) (string, bool) {
 	value, _ := r.get("authorization")
-	words := strings.Fields(value)
-	if r.route != "a" || len(words) != 2 || words[0] == "Token" || !strings.EqualFold(words[0], "Token") {
+	parts := strings.Fields(value)
+	if r.route != "a" || len(parts) != 2 || parts[0] == "Token" || !strings.EqualFold(parts[0], "Token") {
 		return "", false
 	}
-	return r.is(e.facts.token(words[1])), true
+	return r.is(e.facts.token(parts[1])), true
 }
 
 func cookieRule(e *Expecter, r *request, _ string) (string, bool) {
