@@ -25,15 +25,16 @@ func TestReloadWhileStopping(t *testing.T) {
 	}
 	ctx, terminate := context.WithCancel(t.Context())
 	in := make(chan os.Signal, 1)
-	loads := make(chan struct{}, 2)
+	loads, ended := make(chan struct{}, 2), make(chan struct{})
 	stop := n.reloadOn(ctx, in, func() (*config.Loaded, error) {
 		loads <- struct{}{}
-		<-ctx.Done()
+		<-ended // ctx.Done would be early: it is closed before the contexts made of ctx have ended
 		return nil, errors.New("a database does not answer before the end")
 	})
 	in <- syscall.SIGHUP
 	<-loads
 	terminate()
+	close(ended)
 	in <- syscall.SIGHUP
 	eventually(t, func() error {
 		if strings.Count(log.String(), "not read again: the node is stopping") != 2 {
