@@ -82,20 +82,28 @@ func TestPostgresPoolSize(t *testing.T) {
 }
 
 // A password that is not escaped is taken for a host or a database, which errors of the connection name.
-func TestPostgresPasswordNotEscaped(t *testing.T) {
-	for _, dsn := range []string{
-		"postgres://u:a@SECRET@127.0.0.1:1/d", "postgres://u:1/SECRET@127.0.0.1:1/d", "postgres://u:a@SECRET,b@127.0.0.1:1/d",
-		"postgres://u:1/b?SECRET@127.0.0.1:1/d", "postgres://u:1/SECRET?b@127.0.0.1:1/d", "postgres://u:a/SECRET@127.0.0.1/d", "postgres://u:a@b/SECRET@127.0.0.1/d",
-	} {
-		db, err := Open(t.Context(), Config{DSN: dsn})
-		if err == nil {
-			_, err = db.Query("SELECT 1").First(t.Context(), nil)
-			t.Errorf("%s is taken, and then: %v", dsn, errors.Join(err, db.Close()))
-		} else if !strings.Contains(err.Error(), "%") || strings.Contains(err.Error(), "SECRET") {
-			t.Errorf("%s: %v", dsn, err)
+func TestPasswordNotEscaped(t *testing.T) {
+	for _, scheme := range []string{"postgres", "postgresql", "mysql"} {
+		for _, rest := range []string{
+			"u:a@SECRET@127.0.0.1:1/d", "u:1/SECRET@127.0.0.1:1/d", "u:a@SECRET,b@127.0.0.1:1/d", "u:1/b?SECRET@127.0.0.1:1/d",
+			"u:1/SECRET?b@127.0.0.1:1/d", "u:a/SECRET@127.0.0.1/d", "u:a@b/SECRET@127.0.0.1/d", "u:1/SECRET?x=y@127.0.0.1:1/d",
+			"u:1/SECRET?sslmode=disable&x=y@127.0.0.1:1/d", "u:1#SECRET@127.0.0.1:1/d", "u:a#SECRET@127.0.0.1/d", "u:1?host=SECRET@127.0.0.1:1/d",
+			"u:1/d?port=SECRET@127.0.0.1:1/d", "u:a@SECRET/d?connect_timeout=1@127.0.0.1:1/d",
+		} {
+			dsn := scheme + "://" + rest
+			db, err := Open(t.Context(), Config{DSN: dsn})
+			if err == nil {
+				_, err = db.Query("SELECT 1").First(t.Context(), nil)
+				t.Errorf("%s is taken, and then: %v", dsn, errors.Join(err, db.Close()))
+			} else if !strings.Contains(err.Error(), "%40") || strings.Contains(err.Error(), "SECRET") {
+				t.Errorf("%s: %v", dsn, err)
+			}
 		}
 	}
-	open(t, Config{DSN: "postgres://u:a%40b%2Fc%3Fd@h/d?application_name=x@y"})
+	open(t, Config{DSN: "postgres://u:a%40b%2Fc%3Fd@h/d?application_name=x%40y"})
+	open(t, Config{DSN: "postgres://h/d?user=x%40y"})
+	open(t, Config{DSN: "postgres:///d?host=%40abstract"})
+	open(t, Config{DSN: "mysql://u:a%40b%2Fc%3Fd@h/d"})
 }
 
 func TestScrub(t *testing.T) {

@@ -1,6 +1,7 @@
 package database
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 )
@@ -36,6 +37,22 @@ func DialectOf(dsn string) (Dialect, error) {
 		return Dialect{}, fmt.Errorf("the dsn has no scheme: %s", wantDSN)
 	}
 	return Dialect{}, fmt.Errorf("the dsn begins with %.20q: %s", scheme+":", wantDSN)
+}
+
+var errEscapes = errors.New("the dsn has another @ than the one before its host: in a password, a name or a parameter want %40 for @, and %2F for /, %3F for ?, %23 for #")
+
+// checkEscapes refuses a URL in which the password may not be escaped. What stands behind a / in it would be taken for the
+// name of a database and what stands behind an @ for a host, and each error of a connection would show it.
+func checkEscapes(dsn string) error {
+	_, rest, _ := strings.Cut(dsn, "://")
+	authority := len(rest)
+	if i := strings.IndexAny(rest, "/?#"); i >= 0 {
+		authority = i
+	}
+	if at := strings.IndexByte(rest, '@'); at >= 0 && (at > authority || strings.Contains(rest[at+1:], "@")) {
+		return errEscapes
+	}
+	return nil
 }
 
 // String returns the scheme of its DSNs.

@@ -56,6 +56,9 @@ func poolMaxConns(c Config) (int, error) {
 }
 
 func parseMySQL(dsn string) (*mysql.Config, error) {
+	if err := checkEscapes(dsn); err != nil {
+		return nil, err
+	}
 	u, err := url.Parse(dsn)
 	if err != nil {
 		return nil, errors.New("the dsn is no URL: want mysql://USER:PASSWORD@HOST:PORT/DATABASE, with % and two digits for what is special in a password")

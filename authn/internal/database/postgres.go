@@ -4,13 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"net/url"
-	"slices"
 	"strings"
 	"time"
 
-	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 )
@@ -46,29 +43,17 @@ func openPostgres(ctx context.Context, c Config) (*postgresBackend, error) {
 
 // parsePostgres reads a DSN and names the program to the server.
 func parsePostgres(dsn string) (*pgxpool.Config, error) {
+	if err := checkEscapes(dsn); err != nil {
+		return nil, err
+	}
 	pc, err := pgxpool.ParseConfig(dsn)
 	if err != nil {
 		return nil, dsnError(dsn, err)
-	}
-	if misread(pc.ConnConfig) {
-		return nil, errMisread
 	}
 	if pc.ConnConfig.RuntimeParams["application_name"] == "" {
 		pc.ConnConfig.RuntimeParams["application_name"] = "fairlead"
 	}
 	return pc, nil
-}
-
-var errMisread = errors.New("the dsn has an @ in its host, database or parameters: in a password want %40 for @, %2F for / and %3F for ?")
-
-// misread reports whether a part of a password that is not escaped was taken for something else, which would stand in each
-// error of a connection.
-func misread(c *pgx.ConnConfig) bool {
-	texts := slices.AppendSeq([]string{c.Host, c.Database}, maps.Keys(c.RuntimeParams))
-	for _, f := range c.Fallbacks {
-		texts = append(texts, f.Host)
-	}
-	return slices.ContainsFunc(texts, func(s string) bool { return strings.Contains(s, "@") })
 }
 
 // dsnError says what is wrong with a DSN and leaves the passwords out. Of one that is no URL it says nothing more, since
@@ -80,9 +65,6 @@ func dsnError(dsn string, err error) error {
 	}
 	what := err.Error() // "cannot parse `URL`: what"
 	err = errors.New(strings.TrimPrefix(what[strings.LastIndexByte(what, '`')+1:], ": "))
-	if strings.Contains(err.Error(), "@") { // it quotes what begins somewhere in a password
-		return errMisread
-	}
 	password, _ := u.User.Password()
 	for _, secret := range []string{password, u.Query().Get("password"), u.Query().Get("sslpassword")} {
 		err = Scrub(err, secret)
