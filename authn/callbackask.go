@@ -2,6 +2,7 @@ package authn
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -123,8 +124,10 @@ var (
 	errAbandoned = errors.New("the client left before it answered")
 	errHurried   = errors.New("the handshake had no time left for its answer")
 	errTimeout   = errors.New("it did not answer in time")
-	errNoHTTP    = errors.New("what it answers is no HTTP")
+	errNoHTTP    = errors.New("it broke off, or what it answers is no HTTP")
 	errTooLong   = fmt.Errorf("the answer is over %d bytes", maxCallbackBody)
+
+	errHeaderTooLong = fmt.Errorf("the header of its answer is over %d bytes", maxCallbackHeader)
 )
 
 // callbackReply is what came of a question: a status of which the caller knows what it means, or an error.
@@ -218,13 +221,13 @@ func (a *asker) once(ctx context.Context, h http.Header) (r callbackReply, err e
 	}).WithContext(ctx)
 	response, err := a.transport.RoundTrip(request) // which follows no redirect and keeps no cookie
 	if err != nil {
-		return r, unquoted(err)
+		return r, told(err)
 	}
 	defer response.Body.Close()
 	var body []byte
 	if response.StatusCode != http.StatusSwitchingProtocols { // behind which is the connection itself, whose reading ctx does not end
 		if body, err = io.ReadAll(io.LimitReader(response.Body, maxCallbackBody+1)); err != nil {
-			return r, unquoted(err)
+			return r, told(err)
 		}
 	}
 	r.status = response.StatusCode
@@ -250,11 +253,25 @@ func (a *asker) once(ctx context.Context, h http.Header) (r callbackReply, err e
 	return r, err
 }
 
-// unquoted returns err, or a stand-in where net/http would show what came: an application may send back what it was asked.
-func unquoted(err error) error {
-	text := err.Error()
-	if strings.Contains(text, "malformed") || strings.Contains(text, "transport connection broken") && strings.Contains(text, `"`) {
-		return errNoHTTP
+// told returns what of an error of net/http may be told. An application may send back what it was asked, and net/http quotes
+// what it cannot read, so only what stands below HTTP speaks for itself.
+func told(err error) error {
+	if e, ok := errors.AsType[*net.OpError](err); ok { // of TLS too: "remote error"
+		return e
 	}
-	return err
+	if e, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
+		return e
+	}
+	if e, ok := errors.AsType[tls.RecordHeaderError](err); ok {
+		return e
+	}
+	for _, plain := range []error{context.Canceled, context.DeadlineExceeded, io.ErrUnexpectedEOF, io.EOF} {
+		if errors.Is(err, plain) {
+			return plain
+		}
+	}
+	if strings.Contains(err.Error(), "response headers exceeded") {
+		return errHeaderTooLong
+	}
+	return errNoHTTP
 }

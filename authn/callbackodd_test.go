@@ -3,7 +3,10 @@ package authn
 import (
 	"fmt"
 	"io"
+	"log"
+	"net"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -40,6 +43,37 @@ func TestCallbackQuotesNothing(t *testing.T) {
 		v := newCallback(t, CallbackConfig{URL: app.URL})
 		if id, err := v.Verify(t.Context(), Credential{From: "request", Request: browser()}); id != nil || err == nil || strings.Contains(err.Error(), "SECRET") {
 			t.Errorf("%q: %v, %v", answer, id, err)
+		}
+	}
+}
+
+// What is wrong below HTTP is told: an operator finds it by that.
+func TestCallbackTellsWhatIsWrong(t *testing.T) {
+	plain, secure := newApp(t, says(204, "")), httptest.NewUnstartedServer(says(204, ""))
+	secure.Config.ErrorLog = log.New(io.Discard, "", 0) // it would say that its certificate is not trusted
+	secure.StartTLS()
+	t.Cleanup(secure.Close)
+	nobody, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	nobody.Close()
+	long := newApp(t, func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("X-Long", strings.Repeat("x", maxCallbackHeader))
+	})
+	for url, want := range map[string]string{
+		"http://" + nobody.Addr().String():               "connection refused",
+		strings.Replace(plain.URL, "http:", "https:", 1): "does not look like a TLS handshake",
+		secure.URL: "certificate",
+		long.URL:   "header of its answer is over 65536 bytes",
+		newApp(t, raw("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n{")).URL: "unexpected EOF",
+		newApp(t, raw("")).URL: "EOF",
+	} {
+		v := newCallback(t, CallbackConfig{URL: url})
+		_, err := v.Verify(t.Context(), Credential{From: "request", Request: browser()})
+		wantReason(t, err, ErrUnavailable, ReasonVerifierUnavailable)
+		if !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, want %s", url, err, want)
 		}
 	}
 }
