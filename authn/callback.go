@@ -62,7 +62,7 @@ type CallbackConfig struct {
 // It may be used by many goroutines. Close it.
 type Callback struct {
 	asker   *asker
-	seconds authSeconds
+	seconds latency
 }
 
 // NewCallback checks the configuration. It asks nothing. An error holds neither the secret nor the URL's query.
@@ -167,7 +167,10 @@ func (v *Callback) Close() error {
 //	Fairlead-Group     the group
 //
 // 200 and 204 allow, whatever the body; 401, 403, 302, 303 and 307 are [ErrForbidden]; anything else is [ErrUnavailable].
-type CallbackAuthorizer struct{ asker *asker }
+type CallbackAuthorizer struct {
+	asker   *asker
+	seconds latency
+}
 
 // NewCallbackAuthorizer checks the configuration, as NewCallback does.
 func NewCallbackAuthorizer(c CallbackConfig) (*CallbackAuthorizer, error) {
@@ -176,7 +179,8 @@ func NewCallbackAuthorizer(c CallbackConfig) (*CallbackAuthorizer, error) {
 	if err != nil {
 		return nil, fmt.Errorf("authn: authorizer %s: %w", name, err)
 	}
-	return &CallbackAuthorizer{asker: a}, nil
+	observe, err := newDecisionSeconds(c.Registerer, name)
+	return &CallbackAuthorizer{a, observe}, err
 }
 
 // Authorize implements [Authorizer]. It blocks until the application has answered or ctx or the timeout ends. The rule is the
@@ -189,7 +193,9 @@ func (z *CallbackAuthorizer) Authorize(ctx context.Context, q *Question) (rule s
 		return "", &Error{Kind: ErrForbidden, Reason: ReasonBadParameter, Err: err, By: a.name}
 	}
 	setQuestion(h, q)
+	start := time.Now()
 	r := a.ask(ctx, h)
+	z.seconds.since(start)
 	switch {
 	case r.err != nil:
 		return "", r.unavailable(a, ReasonAuthorizerUnavailable)

@@ -78,7 +78,7 @@ type DjangoSession struct {
 	store          sessionStore
 	backends       []string
 	acceptInactive bool
-	seconds        authSeconds
+	seconds        latency
 	now            func() time.Time
 }
 

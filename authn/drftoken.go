@@ -52,7 +52,7 @@ type DRFToken struct {
 	db             *database.DB
 	pk             *keyColumn // of the users
 	tokens         *database.Lookup[User]
-	seconds        authSeconds
+	seconds        latency
 }
 
 // NewDRFToken checks the configuration and returns the verifier. It does not fail because a server is down; the file of

@@ -87,7 +87,7 @@ type JWT struct {
 	leeway                     time.Duration
 	users                      UserFinder // nil: nobody is looked up
 	acceptInactive             bool
-	seconds                    authSeconds
+	seconds                    latency
 
 	pool sync.Pool // of *scratch
 }

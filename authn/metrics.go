@@ -8,27 +8,36 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// authSeconds observes how long one verifier takes.
-type authSeconds struct{ observer prometheus.Observer }
+// latency observes how long one verifier or authorizer takes.
+type latency struct{ observer prometheus.Observer }
 
 // newAuthSeconds returns the child for a verifier's name, which comes from the configuration, so the label is a closed set.
 // All verifiers of a registry share one histogram: the first registers it. A nil r leaves it unregistered.
-func newAuthSeconds(r prometheus.Registerer, verifier string) (authSeconds, error) {
+func newAuthSeconds(r prometheus.Registerer, verifier string) (latency, error) {
+	return newSeconds(r, "fairlead_auth_seconds", "Time that a verifier took for one credential, whatever the answer.", "verifier", verifier)
+}
+
+// newDecisionSeconds returns the same for an authorizer that asks somebody.
+func newDecisionSeconds(r prometheus.Registerer, authorizer string) (latency, error) {
+	return newSeconds(r, "fairlead_decision_seconds", "Time that an authorizer took to ask about one group, whatever the answer.", "authorizer", authorizer)
+}
+
+func newSeconds(r prometheus.Registerer, metric, help, label, name string) (latency, error) {
 	vec, err := registered(r, prometheus.NewHistogramVec(prometheus.HistogramOpts{
-		Name: "fairlead_auth_seconds",
-		Help: "Time that a verifier took for one credential, whatever the answer.",
+		Name: metric,
+		Help: help,
 		Buckets: []float64{
 			5e-6, 10e-6, 25e-6, 50e-6, 100e-6, 250e-6, 500e-6, 1e-3, 2.5e-3, 5e-3, 10e-3, 25e-3, 50e-3, 100e-3, 250e-3, 500e-3, 1, 2.5, 5,
 		},
 		NativeHistogramBucketFactor: 1.1,
-	}, []string{"verifier"}))
+	}, []string{label}))
 	if err != nil {
-		return authSeconds{}, err
+		return latency{}, err
 	}
-	return authSeconds{vec.WithLabelValues(verifier)}, nil
+	return latency{vec.WithLabelValues(name)}, nil
 }
 
-func (a authSeconds) since(start time.Time) { a.observer.Observe(time.Since(start).Seconds()) }
+func (l latency) since(start time.Time) { l.observer.Observe(time.Since(start).Seconds()) }
 
 // verifierName returns name, or kind where it is empty, checked to be what a label and Identity.Source can hold.
 func verifierName(name, kind string) (string, error) {

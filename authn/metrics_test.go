@@ -1,12 +1,15 @@
 package authn
 
 import (
+	"maps"
 	"strings"
 	"testing"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	dto "github.com/prometheus/client_model/go"
+
+	"github.com/fairlead-ws/fairlead/session"
 )
 
 func TestAuthSeconds(t *testing.T) {
@@ -39,5 +42,33 @@ func TestAuthSeconds(t *testing.T) {
 	}
 	if s := families[0].String(); strings.Contains(s, "alice") || strings.Contains(s, "eyJ") {
 		t.Errorf("a metric holds what a token holds: %s", s)
+	}
+}
+
+// An authorizer's questions are timed, and what is answered without one is not.
+func TestDecisionSeconds(t *testing.T) {
+	r := prometheus.NewRegistry()
+	app := newApp(t, says(204, ""))
+	sql := newSQL(t, SQLConfig{Name: "rooms", DSN: sqliteDSN, Query: gateQuery, Params: map[string]string{"user": "int", "id": "int"}, Registerer: r})
+	asks := must(NewCallbackAuthorizer(CallbackConfig{Name: "app", URL: app.URL, Registerer: r}))
+	for _, group := range []string{"app_1234", "app_2", "app_none"} { // the last is no int
+		g := must(session.ParseGroup(group))
+		q := &Question{Identity: &session.Identity{Subject: "1"}, Group: g, Params: groupParams(g), Request: &Request{Path: []byte("/")}}
+		_, _ = sql.Authorize(t.Context(), q)
+		_, _ = asks.Authorize(t.Context(), q)
+	}
+	counts := map[string]uint64{}
+	for _, f := range must(r.Gather()) {
+		for _, m := range f.GetMetric() {
+			if f.GetName() == "fairlead_decision_seconds" {
+				counts[m.GetLabel()[0].GetName()+" "+m.GetLabel()[0].GetValue()] = m.GetHistogram().GetSampleCount()
+			}
+		}
+	}
+	if want := map[string]uint64{"authorizer rooms": 2, "authorizer app": 3}; !maps.Equal(counts, want) {
+		t.Errorf("got %v, want %v", counts, want)
+	}
+	if err := asks.Close(); err != nil {
+		t.Error(err)
 	}
 }

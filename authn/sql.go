@@ -11,6 +11,8 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/fairlead-ws/fairlead/authn/internal/database"
 	"github.com/fairlead-ws/fairlead/session"
 )
@@ -30,9 +32,10 @@ type SQLConfig struct {
 	Params map[string]string
 	// PathParams are the further path parameters of the routes that use this authorizer.
 	PathParams []string
-	Databases  *Databases    // to share connections with; nil: with nobody
-	Timeout    time.Duration // for one question; 0 is two seconds
-	MaxConns   int           // 0 is eight
+	Databases  *Databases            // to share connections with; nil: with nobody
+	Timeout    time.Duration         // for one question; 0 is two seconds
+	MaxConns   int                   // 0 is eight
+	Registerer prometheus.Registerer // gets the metrics; nil: nobody
 }
 
 // SQL is the authorizer that asks the application's own tables. It may be used by many goroutines.
@@ -43,6 +46,7 @@ type SQL struct {
 	asksWho  bool      // the query has :user or :name
 	db       *database.DB
 	query    *database.Query
+	seconds  latency
 }
 
 // binding is one placeholder.
@@ -96,6 +100,9 @@ func (a *SQL) prepare(c SQLConfig) (err error) {
 		a.asksWho = a.asksWho || name == "user" || name == "name"
 		a.bindings = append(a.bindings, binding{name, orDefault(c.Params[name], "text")})
 	}
+	if a.seconds, err = newDecisionSeconds(c.Registerer, a.name); err != nil {
+		return err
+	}
 	a.db, err = c.Databases.open(context.Background(), database.Config{DSN: c.DSN, Timeout: c.Timeout, MaxConns: c.MaxConns})
 	if err == nil {
 		a.query = a.db.Query(query.text)
@@ -128,7 +135,10 @@ func (a *SQL) ask(ctx context.Context, id *session.Identity, g session.Group, p 
 			return a.forbid(ReasonBadParameter, ":"+b.name+" is no "+b.kind)
 		}
 	}
-	switch found, err := a.query.First(ctx, args); {
+	start := time.Now()
+	found, err := a.query.First(ctx, args)
+	a.seconds.since(start)
+	switch {
 	case errors.Is(err, database.ErrValue):
 		return &Error{Kind: ErrForbidden, Reason: ReasonBadParameter, Err: fmt.Errorf("%s: %w", a.name, err), By: a.name}
 	case err != nil:

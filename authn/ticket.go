@@ -66,7 +66,7 @@ type Tickets struct {
 	name    string
 	key     []byte
 	spender Spender
-	seconds authSeconds
+	seconds latency
 	metrics ticketMetrics
 	now     func() time.Time
 }

@@ -68,6 +68,7 @@ func (a *assembler) addSQL(key string, c *config.Authorizer) {
 	}
 	v, err := authn.NewSQL(authn.SQLConfig{
 		Name: c.Name, DSN: c.DSN, Databases: &a.databases, Query: c.Query, Params: params, PathParams: a.pathParams(c.Name),
+		Registerer: a.meter("authorizer", c.Name),
 	})
 	if err != nil {
 		a.problem(key, err)
