@@ -73,23 +73,24 @@ func (cmd triggerSQLCmd) dsn(c *config.Config) (string, error) {
 		if i < 0 {
 			return "", fmt.Errorf("no verifier is called %q", cmd.Verifier)
 		}
-		if dsn := c.Verifiers[i].DSN; strings.HasPrefix(dsn, "postgres") {
+		if dsn := c.Verifiers[i].Database(); strings.HasPrefix(dsn, "postgres") {
 			return dsn, nil
 		}
-		return "", fmt.Errorf("verifier %s has no dsn that begins with postgres://, and only PostgreSQL tells of changes", cmd.Verifier)
+		return "", fmt.Errorf("verifier %s asks no database whose dsn begins with postgres://, and only PostgreSQL tells of changes", cmd.Verifier)
 	}
 	dsn, first := "", ""
-	for _, v := range c.Verifiers {
+	for i := range c.Verifiers {
+		v := &c.Verifiers[i]
 		switch {
-		case !v.Listen || v.DSN == dsn:
+		case !v.Listen || v.Database() == dsn:
 		case dsn != "":
 			return "", fmt.Errorf("the verifiers %s and %s have different databases; choose one with --verifier", first, v.Name)
 		default:
-			dsn, first = v.DSN, v.Name
+			dsn, first = v.Database(), v.Name
 		}
 	}
 	if dsn == "" {
-		return "", errors.New("no verifier has listen = true, so nobody would hear; set it for a [[verifier]] of kind drf_token or django_session, or choose one with --verifier")
+		return "", errors.New("no verifier has listen = true, so nobody would hear; set it for a [[verifier]] of kind drf_token, django_session or jwt, or choose one with --verifier")
 	}
 	return dsn, nil
 }

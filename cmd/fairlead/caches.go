@@ -159,16 +159,17 @@ func (a *assembler) addListeners() {
 	var seen []string
 	for i := range a.l.Verifiers {
 		c := &a.l.Verifiers[i]
-		if !c.Listen || slices.Contains(seen, c.DSN) {
+		dsn := c.Database()
+		if !c.Listen || slices.Contains(seen, dsn) {
 			continue
 		}
-		seen = append(seen, c.DSN)
-		verifiers := askersOf(a.l.Config, c.DSN)
-		tables, err := triggersOf(a.l.Config, c.DSN).Tables()
+		seen = append(seen, dsn)
+		verifiers := askersOf(a.l.Config, dsn)
+		tables, err := triggersOf(a.l.Config, dsn).Tables()
 		var l *authn.Listener
 		if err == nil {
 			l, err = authn.NewListener(authn.ListenerConfig{
-				Name: c.Name, DSN: c.DSN, Tables: tables, OnListening: a.hears, Logger: a.logger, Registerer: a.meter("verifier", c.Name),
+				Name: c.Name, DSN: dsn, Tables: tables, OnListening: a.hears, Logger: a.logger, Registerer: a.meter("verifier", c.Name),
 				OnChange: func(change authn.Change) { a.change(change, verifiers) },
 			})
 		}
@@ -186,14 +187,22 @@ func triggersOf(c *config.Config, dsn string) authn.Triggers {
 	var t authn.Triggers
 	for i := range c.Verifiers {
 		v := &c.Verifiers[i]
+		if v.Database() != dsn {
+			continue
+		}
 		users := userModel(v)
-		switch {
-		case v.Kind == config.KindDRFToken && v.DSN == dsn:
+		switch v.Kind {
+		case config.KindDRFToken:
 			users.PasswordColumn = "" // a token is good whatever the password is
 			t.Tokens = append(t.Tokens, authn.TokenModel{Table: v.TokenTable, KeyColumn: v.TokenKey, UserColumn: v.TokenUser})
-		case v.Kind == config.KindJWT && v.Users == dsn:
+		case config.KindJWT:
 			users.PasswordColumn = ""
-		case v.Kind == config.KindDjangoSession && v.DSN == dsn:
+			if v.UserField != config.UserFieldPK { // who is found by another value is another one
+				by := users
+				by.NameColumn = v.UserField
+				t.Users = append(t.Users, by)
+			}
+		case config.KindDjangoSession:
 			if v.Engine == "db" || v.Engine == "cached_db" {
 				t.Sessions = append(t.Sessions, v.SessionTable)
 			}
@@ -209,7 +218,7 @@ func triggersOf(c *config.Config, dsn string) authn.Triggers {
 // on which an authorizer does. The names are those of Identity.Source.
 func askersOf(c *config.Config, dsn string) (verifiers []string) {
 	for i := range c.Verifiers {
-		if v := &c.Verifiers[i]; v.DSN == dsn || v.Kind == config.KindJWT && v.Users == dsn {
+		if v := &c.Verifiers[i]; v.Database() == dsn {
 			verifiers = append(verifiers, v.Name)
 		}
 	}

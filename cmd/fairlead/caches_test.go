@@ -205,6 +205,7 @@ func TestTriggersOf(t *testing.T) {
 		{Kind: config.KindDjangoSession, DSN: "postgres://a", Engine: "db", SessionTable: "sessions", UserTable: "users", UserPK: "id", UserActive: "on", UserPassword: "hash"},
 		{Kind: config.KindDjangoSession, DSN: "postgres://a", Engine: "file", SessionTable: "none", UserTable: "users", UserPK: "id", UserActive: "on", UserPassword: "hash"},
 		{Kind: config.KindJWT, Users: "postgres://a", UserTable: "people", UserPK: "id", UserActive: "on", UserPassword: "password"},
+		{Kind: config.KindJWT, Users: "postgres://a", UserField: "email", UserTable: "people", UserPK: "id", UserActive: "on"},
 		{Kind: config.KindJWT, DSN: "postgres://a", UserTable: "others", UserPK: "id", UserActive: "on"},
 		{Kind: config.KindDRFToken, DSN: "postgres://b", TokenTable: "elsewhere", TokenKey: "k", TokenUser: "u", UserTable: "users", UserPK: "id", UserActive: "on"},
 	}}
@@ -213,7 +214,7 @@ func TestTriggersOf(t *testing.T) {
 		t.Errorf("got %s, %v", tables, err)
 	}
 	text, err := triggersOf(c, "postgres://a").SQL()
-	if err != nil || strings.Contains(text, `"password"`) || !strings.Contains(text, `OLD."hash"`) {
+	if err != nil || strings.Contains(text, `"password"`) || !strings.Contains(text, `OLD."hash"`) || !strings.Contains(text, `OLD."email"`) {
 		t.Errorf("got %s, %v", text, err)
 	}
 }

@@ -63,7 +63,7 @@ func authnFiles(c *config.Config) int {
 	const each = 16
 	n := 0
 	for _, v := range c.Verifiers {
-		if v.DSN != "" {
+		if v.Database() != "" {
 			n += each
 		}
 		if v.Kind == config.KindCallback {

@@ -99,7 +99,7 @@ func (a *assembler) users(ctx context.Context, c *config.Verifier) (authn.UserFi
 // jwtUsers returns who looks up the users of a verifier of kind jwt. The caller closes it. ctx bounds the construction only.
 func jwtUsers(ctx context.Context, c *config.Verifier, d *authn.Databases, r prometheus.Registerer) (*authn.Users, error) {
 	uc := authn.UsersConfig{Name: c.Name, DSN: c.Users, Model: userModel(c), Field: c.UserField, Databases: d, Registerer: r}
-	if c.UserField == "id" { // the primary key, whatever it is called
+	if c.UserField == config.UserFieldPK {
 		uc.Field = ""
 	}
 	return authn.NewUsers(ctx, uc)

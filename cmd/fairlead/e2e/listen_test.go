@@ -27,6 +27,16 @@ cache_ttl = "10m"
 negative_ttl = "10m"
 listen = true
 
+[[verifier]]
+name = "who"
+kind = "jwt"
+algorithms = ["HS256"]
+secret = %[2]q
+users  = %[1]q
+cache_ttl = "10m"
+negative_ttl = "10m"
+listen = true
+
 [[authorizer]]
 name   = "member"
 kind   = "sql"
@@ -50,7 +60,13 @@ path      = "/any/{group}"
 join      = ["{group}"]
 no_origin = "allow"
 credential = [{ from = "query", name = "token", verifier = "drf" }]
-`, postgresDSN)
+
+[[route]]
+path      = "/jwt"
+no_origin = "allow"
+recheck   = "1h"
+credential = [{ from = "query", name = "token", verifier = "who" }]
+`, postgresDSN, secret)
 	n := startNode(t, config)
 	file := filepath.Join(t.TempDir(), "fairlead.toml")
 	if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
@@ -118,6 +134,8 @@ credential = [{ from = "query", name = "token", verifier = "drf" }]
 
 	const atOnce = 2 * time.Second // for a machine that does other things as well
 	alice, zoe, carol := dial(t, n.public, in("alice")), dial(t, n.public, in("zoe")), dial(t, n.public, "/any/a?token="+keys["carol"])
+	carolJWT := "/jwt?token=" + token(t, "3")
+	withJWT := dial(t, n.public, carolJWT)
 	soon("carol has no permission", in("carol"), 403, atOnce)
 	psql("DELETE FROM gate_grant WHERE user_id = 6 AND app_id = 1234")
 	soon("zoë's permission is gone", in("zoe"), 403, atOnce)
@@ -128,8 +146,13 @@ credential = [{ from = "query", name = "token", verifier = "drf" }]
 	soon("carol has permission", in("carol"), 101, atOnce)
 	psql("UPDATE auth_user SET is_active = false WHERE id = 3")
 	soon("carol is not active", in("carol"), 401, atOnce)
+	soon("carol is not active, with a JWT", carolJWT, 401, atOnce)
+	if code, _ := withJWT.wait(t, 2*time.Second); code != 4401 {
+		t.Errorf("carol's connection with a JWT ended with %d", code)
+	}
 	psql("UPDATE auth_user SET is_active = true WHERE id = 3")
 	soon("carol is active again", in("carol"), 101, atOnce)
+	soon("carol is active again, with a JWT", carolJWT, 101, atOnce)
 	if err := alice.open(); err != nil {
 		t.Errorf("alice: %v", err)
 	}

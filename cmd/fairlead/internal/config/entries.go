@@ -24,7 +24,7 @@ type Verifier struct {
 
 	DSN     string `toml:"dsn" only:"drf_token,django_session" secret:"dsn_file"`
 	DSNFile string `toml:"dsn_file" only:"drf_token,django_session"`
-	Listen  bool   `toml:"listen" only:"drf_token,django_session"` // PostgreSQL tells of changes: see fairlead authn trigger-sql
+	Listen  bool   `toml:"listen" only:"drf_token,django_session,jwt"` // PostgreSQL tells of changes: see fairlead authn trigger-sql
 
 	// Where users are, and what their columns are called.
 	Users         string `toml:"users" only:"jwt" secret:"users_file"` // a dsn; "": nobody is looked up
@@ -77,6 +77,17 @@ type Verifier struct {
 	// CacheTTL is how long an answer is good, NegativeTTL how long a rejection is. 0: always ask.
 	CacheTTL    time.Duration `toml:"cache_ttl" only:"drf_token,django_session,jwt,callback"`
 	NegativeTTL time.Duration `toml:"negative_ttl" only:"drf_token,django_session,jwt,callback"`
+}
+
+// UserFieldPK is the user_field that means the primary key, whatever that is called.
+const UserFieldPK = "id"
+
+// Database returns the dsn of the database that the verifier asks, if it asks one.
+func (v *Verifier) Database() string {
+	if v.Kind == KindJWT {
+		return v.Users
+	}
+	return v.DSN
 }
 
 // Authorizer is one [[authorizer]]: it says whether an identity may join a group.
@@ -139,7 +150,7 @@ type Credential struct {
 // setDefaults gives a new entry its defaults, before the layers write into it.
 func (v *Verifier) setDefaults() {
 	v.InactiveUsers = "refuse"
-	v.UserField = "id"
+	v.UserField = UserFieldPK
 	v.UserTable, v.UserPK, v.UserName, v.UserActive, v.UserPassword = "auth_user", "id", "username", "is_active", "password"
 	v.TokenTable, v.TokenKey, v.TokenUser = "authtoken_token", "key", "user_id"
 	v.Engine, v.SessionTable, v.SessionCookie, v.CookieAge = "db", "django_session", "sessionid", 14*24*time.Hour

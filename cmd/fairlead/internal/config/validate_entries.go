@@ -21,7 +21,11 @@ func isPostgres(dsn string) bool {
 
 // checkListen looks at what only PostgreSQL can do.
 func (l *Loaded) checkListen(key string, v *Verifier) {
-	if v.Listen && v.DSN != "" && !isPostgres(v.DSN) {
+	switch dsn := v.Database(); {
+	case !v.Listen:
+	case v.Kind == KindJWT && dsn == "" && v.UsersFile == "":
+		l.add(key+".listen", "there is no database to hear from: nobody is looked up; want users as well, or false")
+	case dsn != "" && !isPostgres(dsn):
 		l.add(key+".listen", "only PostgreSQL tells of changes (LISTEN); want a dsn that begins with postgres://, or false and a short cache_ttl")
 	}
 }
@@ -73,6 +77,7 @@ func (l *Loaded) checkJWTKeys(key string, v *Verifier) {
 	if v.Discover && v.Issuer == "" {
 		l.add(key+".issuer", "is missing; want the issuer's URL, under which its OpenID configuration is found")
 	}
+	l.checkListen(key, v)
 	if v.Users != "" && !isDSN(v.Users) {
 		l.add(key+".users", "begins with none of sqlite:, postgres:// and mysql://; want %s", wantDSN)
 	}

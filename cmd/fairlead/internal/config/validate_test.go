@@ -202,6 +202,19 @@ func TestErrors(t *testing.T) {
 				`FILE:12: verifier[1].jwks_max_stale: is -1m0s; want "1m" or more, or "0s" for no bound`,
 			},
 		},
+		"listen": {
+			"[[verifier]]\nname = \"a\"\nkind = \"jwt\"\nalgorithms = [\"HS256\"]\nsecret = \"s\"\nlisten = true\n" +
+				"[[verifier]]\nname = \"b\"\nkind = \"jwt\"\nalgorithms = [\"HS256\"]\nsecret = \"s\"\nusers = \"sqlite:x\"\nlisten = true\n" +
+				"[[verifier]]\nname = \"c\"\nkind = \"drf_token\"\ndsn = \"mysql://h/d\"\nlisten = true\n" +
+				"[[verifier]]\nname = \"d\"\nkind = \"jwt\"\nalgorithms = [\"HS256\"]\nsecret = \"s\"\nusers = \"postgres://h/d\"\nlisten = true\n" +
+				"[[verifier]]\nname = \"e\"\nkind = \"ticket\"\nlisten = true",
+			[]string{
+				"FILE:6: verifier[0].listen: there is no database to hear from: nobody is looked up; want users as well, or false",
+				"FILE:13: verifier[1].listen: only PostgreSQL tells of changes (LISTEN); want a dsn that begins with postgres://, or false and a short cache_ttl",
+				"FILE:18: verifier[2].listen: only PostgreSQL tells of changes (LISTEN); want a dsn that begins with postgres://, or false and a short cache_ttl",
+				`FILE:29: verifier[4].listen: belongs to "drf_token", "django_session" or "jwt", and this is "ticket"`,
+			},
+		},
 		"authorizers": {
 			"[[authorizer]]\nname = \"m\"\nkind = \"sql\"\nparams = {user = 1}\n[[authorizer]]\nname = \"g\"\nkind = \"grants\"\nquery = \"x\"",
 			[]string{
