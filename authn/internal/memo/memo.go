@@ -71,19 +71,20 @@ type Memo[V any] struct {
 
 	mu sync.Mutex
 	// Guarded by mu.
-	entries  map[Key]*entry[V]
-	subjects map[string]*entry[V] // the first of a list; those of "" are bad
-	good     list[V]
-	bad      list[V]
-	flights  map[Key]*flight[V]
-	all      map[*flight[V]]struct{} // also those that nobody may join any more
-	drops    uint64                  // of any kind
-	subject  uint64                  // drops of subjects
-	dropped  [recent]string          // the last of them, by their number
-	emptied  uint64                  // drops, when everything was dropped last
-	most     int                     // entries since the maps were made
-	sweeper  *time.Timer             // nil: there is nothing to sweep
-	closed   bool
+	entries   map[Key]*entry[V]
+	subjects  map[string]*entry[V] // the first of a list; those of "" are bad
+	good      list[V]
+	bad       list[V]
+	questions map[Key]*question[V]
+	all       map[*flight[V]]struct{}
+	begun     uint64         // flights
+	drops     uint64         // of subjects and of everything
+	subject   uint64         // drops of subjects
+	dropped   [recent]string // the last of them, by their number
+	emptied   uint64         // drops, when everything was dropped last
+	most      int            // entries since the maps were made
+	sweeper   *time.Timer    // nil: there is nothing to sweep
+	closed    bool
 
 	running sync.WaitGroup
 }
@@ -97,17 +98,23 @@ type entry[V any] struct {
 	next, prev   *entry[V] // of the same subject
 }
 
+// question is what is on its way for a key. It is there while a flight is.
+type question[V any] struct {
+	// Guarded by the Memo's mu.
+	flights int
+	join    *flight[V] // the latest; nil: whoever comes asks again
+	valid   uint64     // flights before this number know less than was known since
+}
+
 // flight is a question on its way.
 type flight[V any] struct {
 	// Fixed after it began.
 	key            Key
+	number         uint64 // from 1 on
 	asked          time.Time
 	drops, subject uint64 // of the Memo, when it began
 	cancel         context.CancelFunc
 	done           chan struct{}
-
-	// Guarded by the Memo's mu.
-	stale bool // its key was dropped
 
 	// Fixed when done is closed.
 	answer Answer[V]
@@ -119,7 +126,7 @@ func New[V any](c Config) *Memo[V] {
 	return &Memo[V]{
 		config:  c,
 		entries: map[Key]*entry[V]{}, subjects: map[string]*entry[V]{},
-		flights: map[Key]*flight[V]{}, all: map[*flight[V]]struct{}{},
+		questions: map[Key]*question[V]{}, all: map[*flight[V]]struct{}{},
 	}
 }
 
@@ -157,10 +164,17 @@ func (m *Memo[V]) Get(ctx context.Context, key Key, age time.Duration, ask func(
 		return a.Value, Asked, a.Err
 	}
 	how = Shared
-	f := m.flights[key]
+	q := m.questions[key]
+	if q == nil {
+		q = &question[V]{}
+		m.questions[key] = q
+	}
+	f := q.join
 	if f == nil || f.drops != m.drops || age >= 0 && now.Sub(f.asked) > age {
 		how = Asked
 		f = m.begin(ctx, key, now, ask)
+		q.flights++
+		q.join = f
 	}
 	m.mu.Unlock()
 	select {
@@ -174,11 +188,11 @@ func (m *Memo[V]) Get(ctx context.Context, key Key, age time.Duration, ask func(
 	return f.answer.Value, how, f.answer.Err
 }
 
-// begin starts a flight, which those who come later may join. mu is held.
+// begin starts a flight. mu is held.
 func (m *Memo[V]) begin(ctx context.Context, key Key, now time.Time, ask func(context.Context) Answer[V]) *flight[V] {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), m.config.Timeout)
-	f := &flight[V]{key: key, asked: now, drops: m.drops, subject: m.subject, cancel: cancel, done: make(chan struct{})}
-	m.flights[key] = f
+	m.begun++
+	f := &flight[V]{key: key, number: m.begun, asked: now, drops: m.drops, subject: m.subject, cancel: cancel, done: make(chan struct{})}
 	m.all[f] = struct{}{}
 	m.running.Go(func() {
 		defer m.land(f)
@@ -206,21 +220,25 @@ func (m *Memo[V]) land(f *flight[V]) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	delete(m.all, f)
-	if m.flights[f.key] == f {
-		delete(m.flights, f.key)
-	}
+	q := m.questions[f.key]
 	if f.panic == nil {
-		m.keep(f)
+		m.keep(f, q)
+	}
+	if q.join == f {
+		q.join = nil
+	}
+	if q.flights--; q.flights == 0 {
+		delete(m.questions, f.key)
 	}
 }
 
-// keep makes an entry of the flight's answer. mu is held.
-func (m *Memo[V]) keep(f *flight[V]) {
-	old := m.entries[f.key]
-	if f.answer.Kind == Fleeting || old != nil && old.asked.After(f.asked) {
+// keep makes an entry of the answer of a flight of q. mu is held.
+func (m *Memo[V]) keep(f *flight[V], q *question[V]) {
+	if f.answer.Kind == Fleeting || f.number < q.valid {
 		return
 	}
-	if old != nil {
+	q.valid = f.number // also where nothing is kept: an older yes must not outlive that
+	if old := m.entries[f.key]; old != nil {
 		m.remove(old)
 	}
 	ends := f.asked
@@ -243,7 +261,7 @@ func (m *Memo[V]) keep(f *flight[V]) {
 func (m *Memo[V]) overtaken(f *flight[V]) bool {
 	since := m.subject - f.subject
 	switch {
-	case f.stale, m.emptied > f.drops, since > recent:
+	case m.emptied > f.drops, since > recent:
 		return true
 	case f.answer.Subject == "":
 		return f.answer.Kind == Bad && since > 0
@@ -283,12 +301,11 @@ func (e *entry[V]) how() How {
 func (m *Memo[V]) DropKey(key Key) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.drops++
 	if e := m.entries[key]; e != nil {
 		m.remove(e)
 	}
-	for f := range m.all {
-		f.stale = f.stale || f.key == key
+	if q := m.questions[key]; q != nil {
+		q.join, q.valid = nil, m.begun+1
 	}
 }
 
