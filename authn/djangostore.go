@@ -4,14 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"io/fs"
 	"math"
-	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
-	"sync/atomic"
 	"time"
 
 	"github.com/fairlead-ws/fairlead/authn/django"
@@ -120,119 +115,6 @@ func (t *sessionTable) load(ctx context.Context, key string) (keptSession, bool,
 
 func (t *sessionTable) check(ctx context.Context) error {
 	_, _, err := t.rows.Get(ctx, "a key that nobody has")
-	return err
-}
-
-// sessionFiles is a folder with a file for each session. The folder of a volume that is not mounted looks like one without
-// sessions, but for the device that it is on.
-type sessionFiles struct {
-	// Fixed after newSessionFiles.
-	dir, prefix string
-	age         time.Duration
-	zone        *time.Location
-	deviceOf    func(fs.FileInfo) uint64
-
-	// Atomic.
-	device atomic.Uint64 // on which the folder was at the start, or when a session was in it after doubt
-	doubt  atomic.Bool   // it was on another one when it was looked at last
-}
-
-func newSessionFiles(c DjangoSessionConfig) (*sessionFiles, error) {
-	f := &sessionFiles{dir: c.Dir, prefix: orDefault(c.Cookie, "sessionid"), age: c.CookieAge, zone: c.Location, deviceOf: deviceOf}
-	if !isToken(f.prefix) {
-		return nil, fmt.Errorf("%.80q cannot be a cookie's name", f.prefix)
-	}
-	device, err := f.look()
-	f.device.Store(device)
-	return f, err
-}
-
-// maxSessionFile is how much of a file is read, in bytes: more than a session can have.
-const maxSessionFile = 2 << 20
-
-func (f *sessionFiles) load(_ context.Context, key string) (keptSession, bool, error) {
-	if len(key) > maxSessionKey || strings.Trim(key, "abcdefghijklmnopqrstuvwxyz0123456789") != "" {
-		return keptSession{}, false, nil // VALID_KEY_CHARS: no slash, no dot
-	}
-	data, modified, err := readSessionFile(filepath.Join(f.dir, f.prefix+key))
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return keptSession{}, false, f.lacks()
-	case err != nil:
-		return keptSession{}, false, withoutPath(err)
-	case f.doubt.Load():
-		f.believe()
-	}
-	return keptSession{data: data, unfilled: len(data) == 0, ends: func(s django.Session) (time.Time, bool) {
-		ends, ok := s.FileEnds(modified, f.age, f.zone)
-		if !ends.IsZero() {
-			ends = ends.Add(-time.Second) // Django counts whole seconds that are left, and wants one
-		}
-		return ends, ok
-	}}, true, nil
-}
-
-func readSessionFile(path string) (data []byte, modified time.Time, err error) {
-	// Anybody may make files in a folder for temporary ones: a pipe would be waited for.
-	if info, err := os.Lstat(path); err != nil || !info.Mode().IsRegular() {
-		if err == nil {
-			err = errors.New("a session is no regular file")
-		}
-		return nil, time.Time{}, err
-	}
-	file, err := os.Open(path)
-	if err != nil {
-		return nil, time.Time{}, err
-	}
-	defer file.Close()
-	info, err := file.Stat()
-	if err != nil {
-		return nil, time.Time{}, err
-	}
-	data, err = io.ReadAll(io.LimitReader(file, maxSessionFile))
-	return data, info.ModTime(), err
-}
-
-// withoutPath leaves out the name of the file, which is the credential.
-func withoutPath(err error) error {
-	if e, ok := errors.AsType[*fs.PathError](err); ok {
-		return fmt.Errorf("%s a session: %w", e.Op, e.Err)
-	}
-	return err
-}
-
-// lacks returns nil where a file is missing since there is no such session, and an error where nobody could say.
-func (f *sessionFiles) lacks() error {
-	device, err := f.look()
-	if err != nil || device == f.device.Load() {
-		return err
-	}
-	f.doubt.Store(true)
-	return fmt.Errorf("the folder of sessions: %s is on another device than before: is it mounted? It is believed again when a session is found in it", f.dir)
-}
-
-// believe takes the folder as it is, since a session was in it: the volume was mounted anew.
-func (f *sessionFiles) believe() {
-	if device, err := f.look(); err == nil {
-		f.device.Store(device)
-		f.doubt.Store(false)
-	}
-}
-
-// look returns the device that the folder is on, 0 where that cannot be known.
-func (f *sessionFiles) look() (device uint64, err error) {
-	info, err := os.Stat(f.dir)
-	if err != nil {
-		return 0, fmt.Errorf("the folder of sessions: %w", err)
-	}
-	if !info.IsDir() {
-		return 0, fmt.Errorf("the folder of sessions: %s is none", f.dir)
-	}
-	return f.deviceOf(info), nil
-}
-
-func (f *sessionFiles) check(context.Context) error {
-	_, err := f.look()
 	return err
 }
 
