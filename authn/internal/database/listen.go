@@ -41,8 +41,8 @@ func NewListener(dsn, channel string) (*Listener, error) {
 	return &Listener{config: &c.ConnConfig.Config, channel: channel}, nil
 }
 
-// Connect returns a connection that hears what is notified from now on. It blocks until ctx ends or the connection's own
-// timeout has passed. The caller closes it.
+// Connect returns a connection that hears what is notified from now on. It blocks until ctx ends or the timeout of
+// connections has passed, for the connection and once more for its first answer. The caller closes it.
 func (l *Listener) Connect(ctx context.Context) (*Listening, error) {
 	c := &Listening{}
 	config := l.config.Copy()
@@ -55,7 +55,10 @@ func (l *Listener) Connect(ctx context.Context) (*Listening, error) {
 	if c.conn, err = pgconn.ConnectConfig(ctx, config); err != nil {
 		return nil, fmt.Errorf("postgres: no connection: %w", Scrub(err, config.Password))
 	}
-	if _, err := c.Ask(ctx, "LISTEN "+l.channel); err != nil {
+	// A pooler may let us in before there is a server behind it.
+	ask, cancel := context.WithTimeout(ctx, config.ConnectTimeout)
+	defer cancel()
+	if _, err := c.Ask(ask, "LISTEN "+l.channel); err != nil {
 		c.Close()
 		return nil, err
 	}
