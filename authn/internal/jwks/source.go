@@ -332,7 +332,10 @@ func (s *Source) report(before, fetched *set, err error, again bool) {
 	log := s.config.Logger.With("verifier", s.config.Name)
 	if err != nil {
 		s.metrics.failed.Inc()
-		if !again {
+		switch {
+		case fetched != nil && (!again || !fetched.same(before)): // it says so itself, and is believed
+			log.Error("none of the keys that were fetched can be used: until there are others, its tokens are answered with 503", "error", err)
+		case fetched == nil && !again:
 			log.Warn("the keys of tokens could not be fetched; those from before stay in force until jwks_max_stale, and without any its tokens are answered with 503",
 				"error", err, "jwks_max_stale", max(s.config.MaxStale, 0))
 		}

@@ -280,13 +280,20 @@ func TestEmptySet(t *testing.T) {
 	ed := newEd25519(t)
 	synctest.Test(t, func(t *testing.T) {
 		i := &issuer{body: setOf(jwkOf(t, ed, nil))}
-		r := prometheus.NewRegistry()
-		s := newSource(t, i, func(c *Config) { c.Registerer = r })
+		r, log := prometheus.NewRegistry(), &bytes.Buffer{}
+		s := newSource(t, i, func(c *Config) { c.Registerer, c.Logger = r, slog.New(slog.NewTextHandler(log, nil)) })
+		want(t, s, "", "EdDSA", ed, nil)
+		i.set("", errors.New("no route")) // a failure before it must not hide what it means
+		time.Sleep(DefaultRefresh * 11 / 10)
 		want(t, s, "", "EdDSA", ed, nil)
 		i.set(setOf(jwkOf(t, newRSA(2048), nil)), nil)
 		time.Sleep(DefaultRefresh * 11 / 10)
 		want(t, s, "", "EdDSA", nil, ErrUnavailable)
 		wantMetrics(t, r, 1, i.count()-1, 0)
+		synctest.Wait()
+		if warned, told := strings.Count(log.String(), "stay in force"), strings.Count(log.String(), "none of the keys that were fetched can be used"); warned != 1 || told != 1 {
+			t.Errorf("%d times that the old keys stay, %d times that they are gone, want once each:\n%s", warned, told, log)
+		}
 	})
 }
 
