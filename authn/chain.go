@@ -128,6 +128,23 @@ type Found struct {
 	credential Credential
 }
 
+// String returns who it is and where the credential was, never what it is.
+func (f Found) String() string {
+	switch {
+	case f.Identity == nil:
+		return "nobody"
+	case f.By == "":
+		return f.Identity.Subject
+	}
+	return f.Identity.Subject + ", by " + f.By
+}
+
+// GoString returns the same as String.
+func (f Found) GoString() string { return f.String() }
+
+// LogValue returns the same as String.
+func (f Found) LogValue() slog.Value { return slog.StringValue(f.String()) }
+
 // Find returns who is behind the first credential that is present. The error is an [*Error] of kind [ErrAbsent],
 // [ErrRejected], [ErrForbidden] (a callback says so) or [ErrUnavailable]; the last also where a verifier breaks its contract, since a fault of ours must neither
 // let anyone in nor tell a client that its credential is dead. A verifier that finds that what came is no credential at all

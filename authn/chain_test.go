@@ -198,6 +198,23 @@ func TestCredentialHidesItsValue(t *testing.T) {
 	}
 }
 
+func TestFoundHidesItsCredential(t *testing.T) {
+	f := Found{Identity: &session.Identity{Subject: "42"}, By: "cookie, drf", credential: Credential{From: "cookie", Value: []byte("SECRET")}}
+	var log strings.Builder
+	slog.New(slog.NewJSONHandler(&log, nil)).Info("x", "found", f, "pointer", &f)
+	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q"} {
+		fmt.Fprintf(io.Writer(&log), verb+" "+verb+" ", f, &f)
+	}
+	for _, secret := range []string{"SECRET", "U0VDUkVU", "83 69 67", "0x53"} {
+		if strings.Contains(log.String(), secret) {
+			t.Errorf("the credential is in %s", log.String())
+		}
+	}
+	if strings.Count(log.String(), "42, by cookie, drf") != 12 || fmt.Sprint(Found{}) != "nobody" {
+		t.Errorf("who it is and by what is missing in %s", log.String())
+	}
+}
+
 func TestErrorText(t *testing.T) {
 	cause := errors.New("the cause")
 	err := error(&Error{Kind: ErrRejected, Reason: ReasonExpired, Err: cause})
