@@ -57,6 +57,7 @@ type asker struct {
 
 	// Atomic.
 	credit atomic.Int64 // what retries are paid with
+	asked  atomic.Bool
 }
 
 func newAsker(c CallbackConfig, kind, name string) (*asker, error) {
@@ -146,6 +147,9 @@ func (r *callbackReply) unavailable(a *asker, reason Reason) error {
 func (a *asker) ask(ctx context.Context, h http.Header) callbackReply {
 	if c := a.credit.Load(); c < retryMax {
 		a.credit.CompareAndSwap(c, min(retryMax, c+retryEarns)) // one that is lost in a race is no loss
+	}
+	if !a.asked.Load() && a.asked.CompareAndSwap(false, true) {
+		a.metrics.state.Set(0) // the one before, of whom a reload has made this, may have left another
 	}
 	a.sign(h)
 	reply, err := a.breaker.Execute(func() (callbackReply, error) { return a.try(ctx, h) })

@@ -12,6 +12,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	"github.com/sony/gobreaker/v2"
 )
@@ -280,6 +281,27 @@ func TestCallbackBreaker(t *testing.T) {
 			if err := v.ask(t.Context()); err != nil {
 				t.Fatal(err)
 			}
+		}
+	})
+}
+
+// A configuration that is not taken up says nothing of the breaker in force, and one that is begins with its own.
+func TestCallbackBreakerOverReloads(t *testing.T) {
+	inTrouble(t, says(503, ""), func(t *testing.T, v *trouble) {
+		r := prometheus.NewRegistry()
+		config := CallbackConfig{Name: "app", URL: "http://app.example.com/", Registerer: r}
+		before, after := must(NewCallback(config)), must(NewCallback(config))
+		state := before.asker.metrics.state
+		before.asker.transport, after.asker.transport = v.asker.transport, v.asker.transport
+		credential := Credential{From: "request", Request: &Request{Path: []byte("/")}}
+		for range breakerRow {
+			_, _ = before.Verify(t.Context(), credential)
+		}
+		if must(NewCallback(config)); testutil.ToFloat64(state) != 2 {
+			t.Errorf("the state is %v, want 2: what was made is asked nothing yet", testutil.ToFloat64(state))
+		}
+		if _, err := after.Verify(t.Context(), credential); errors.Is(err, errBreaker) || testutil.ToFloat64(state) != 0 {
+			t.Errorf("the new one: %v, and its state is %v", err, testutil.ToFloat64(state))
 		}
 	})
 }

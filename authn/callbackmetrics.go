@@ -37,12 +37,10 @@ func newCallbackMetrics(r prometheus.Registerer, kind, name string) (m callbackM
 		return m, err
 	}
 	result := func(s string) prometheus.Counter { return requests.WithLabelValues(kind, name, s) }
-	m = callbackMetrics{
+	return callbackMetrics{
 		allowed: result("allowed"), absent: result("absent"), rejected: result("rejected"), forbidden: result("forbidden"),
 		malformed: result("malformed"), badAnswer: result("bad_answer"), badStatus: result("bad_status"), timeout: result("timeout"),
 		unreachable: result("unreachable"), abandoned: result("abandoned"), breaker: result("breaker_open"),
 		retries: retries.WithLabelValues(kind, name), state: states.WithLabelValues(kind, name),
-	}
-	m.state.Set(0) // one that was here before a reload may have left another
-	return m, nil
+	}, nil
 }
