@@ -43,7 +43,7 @@ func (k keyParts) request(r *Request) keyParts {
 		return k.bool(false)
 	}
 	k = k.bool(true).bool(r.HasOrigin).bool(r.HasAuthorization).bool(r.TLS)
-	k = k.text(r.Route).bytes(r.Path).bytes(r.RawQuery).bytes(r.Host).bytes(r.Origin).bytes(r.Authorization).bytes(r.Cookie).text(r.Route)
+	k = k.text(r.Route).bytes(r.Path).bytes(r.RawQuery).bytes(r.Host).bytes(r.Origin).bytes(r.Authorization).bytes(r.Cookie)
 	k = k.number(len(r.Protocols))
 	for _, p := range r.Protocols {
 		k = k.bytes(p)

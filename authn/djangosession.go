@@ -250,5 +250,5 @@ func (v *DjangoSession) Check(ctx context.Context) error {
 	return nil
 }
 
-// Close releases the connections. Look-ups under way become [ErrUnavailable]. It may be called again.
+// Close waits for the questions under way and releases the connections. Later ones are [ErrUnavailable]. It may be called again.
 func (v *DjangoSession) Close() error { return v.db.Close() }

@@ -198,5 +198,5 @@ func (u *Users) Check(ctx context.Context) error {
 // maxUserKey is the longest id or name that is looked up, in bytes: an e-mail address has 254 characters.
 const maxUserKey = 1024
 
-// Close releases the connections. Look-ups under way fail. It may be called again.
+// Close waits for the look-ups under way and releases the connections. Later ones fail. It may be called again.
 func (u *Users) Close() error { return u.db.Close() }

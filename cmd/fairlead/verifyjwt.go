@@ -12,11 +12,10 @@ import (
 	"github.com/fairlead-ws/fairlead/cmd/fairlead/internal/config"
 )
 
-// The proofs that users can be looked up by either, and that what is kept of them hears of changes.
+// The proofs that users can be looked up by either.
 var (
 	_ authn.UserFinder = (*authn.Users)(nil)
 	_ authn.UserFinder = (*authn.UserCache)(nil)
-	_ cache            = (*authn.UserCache)(nil)
 )
 
 func (a *assembler) addJWT(ctx context.Context, key string, c *config.Verifier) {

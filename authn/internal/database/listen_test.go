@@ -23,7 +23,7 @@ func TestListenIsNotAnswered(t *testing.T) {
 		defer c.Close()
 		_, _ = c.Read(make([]byte, 1024))
 		_, _ = c.Write([]byte{'R', 0, 0, 0, 8, 0, 0, 0, 0, 'Z', 0, 0, 0, 5, 'I'}) // AuthenticationOk, ReadyForQuery
-		for { // the driver asks by another connection that the question be given up
+		for {                                                                     // the driver asks by another connection that the question be given up
 			another, err := server.Accept()
 			if err != nil {
 				return
