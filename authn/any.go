@@ -42,7 +42,7 @@ func (a *Any) Authorize(ctx context.Context, q *Question) (rule string, err erro
 		if ok {
 			why = e.Reason
 		}
-		if !errors.Is(err, ErrForbidden) || errors.Is(err, ErrUnavailable) {
+		if !errors.Is(KindOf(err), ErrForbidden) {
 			faults = append(faults, err)
 			continue
 		}

@@ -23,6 +23,7 @@ func TestAny(t *testing.T) {
 	bad := saying("", &Error{Kind: ErrForbidden, Reason: ReasonBadParameter, By: "bad"})
 	bare := saying("", ErrForbidden)
 	down := saying("", &Error{Kind: ErrUnavailable, Reason: ReasonAuthorizerUnavailable, By: "down", Err: errors.New("no answer")})
+	shut := saying("", &Error{Kind: ErrUnavailable, Reason: ReasonAuthorizerUnavailable, By: "shut", Err: ErrForbidden})
 	odd := saying("", errors.New("odd"))
 	rejected := saying("", &Error{Kind: ErrRejected, Reason: ReasonMalformed}) // not an authorizer's word
 	never := authorizeFunc(func(context.Context, *Question) (string, error) {
@@ -45,6 +46,7 @@ func TestAny(t *testing.T) {
 		"bare":           {[]Authorizer{bare}, ErrForbidden, ReasonForbidden, "forbidden"},
 		"no down":        {[]Authorizer{no, down}, ErrUnavailable, ReasonAuthorizerUnavailable, "no answer"},
 		"down no":        {[]Authorizer{down, no}, ErrUnavailable, ReasonAuthorizerUnavailable, "no answer"},
+		"no shut":        {[]Authorizer{no, shut}, ErrUnavailable, ReasonAuthorizerUnavailable, "unavailable"},
 		"a fault":        {[]Authorizer{no, odd}, ErrUnavailable, ReasonAuthorizerUnavailable, "odd"},
 		"an odd refusal": {[]Authorizer{rejected}, ErrUnavailable, ReasonAuthorizerUnavailable, "malformed"},
 	} {

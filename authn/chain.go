@@ -154,7 +154,7 @@ func (c *Chain) Find(ctx context.Context, r *Request) (Found, error) {
 	for i := range c.sources {
 		s := &c.sources[i]
 		cred, err := s.Extractor.Extract(r)
-		if errors.Is(err, ErrAbsent) {
+		if errors.Is(KindOf(err), ErrAbsent) {
 			continue
 		}
 		if err != nil {
@@ -163,7 +163,7 @@ func (c *Chain) Find(ctx context.Context, r *Request) (Found, error) {
 		cred.Request = r
 		id, err := s.Verifier.Verify(ctx, cred)
 		switch {
-		case err != nil && errors.Is(err, ErrAbsent):
+		case errors.Is(KindOf(err), ErrAbsent):
 			continue
 		case err != nil:
 			return Found{}, decided(err, ReasonUnknownToken, s.Name)

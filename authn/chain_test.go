@@ -87,6 +87,10 @@ func TestChainNeverTurnsAFaultIntoAnAnswer(t *testing.T) {
 		reason   Reason
 	}{
 		{"unavailable", &Error{Kind: ErrUnavailable, Reason: ReasonVerifierUnavailable, Err: boom}, nil, ErrUnavailable, ReasonVerifierUnavailable},
+		{"unavailable since it was rejected", &Error{Kind: ErrUnavailable, Reason: ReasonVerifierUnavailable, Err: ErrRejected}, nil, ErrUnavailable, ReasonVerifierUnavailable},
+		{"unavailable since nothing was there", &Error{Kind: ErrUnavailable, Reason: ReasonVerifierUnavailable, Err: ErrAbsent}, nil, ErrUnavailable, ReasonVerifierUnavailable},
+		{"rejected since nothing was there", &Error{Kind: ErrRejected, Reason: ReasonExpired, Err: ErrAbsent}, nil, ErrRejected, ReasonExpired},
+		{"an extractor's rejection since nothing was there", nil, &Error{Kind: ErrRejected, Reason: ReasonMalformed, Err: ErrAbsent}, ErrRejected, ReasonMalformed},
 		{"wrapped refusal", fmt.Errorf("more: %w", &Error{Kind: ErrRejected, Reason: ReasonExpired, Err: boom}), nil, ErrRejected, ReasonExpired},
 		{"bare rejection", fmt.Errorf("my own: %w", ErrRejected), nil, ErrRejected, ReasonUnknownToken},
 		{"any other error", boom, nil, ErrUnavailable, ReasonVerifierUnavailable},
@@ -103,8 +107,12 @@ func TestChainNeverTurnsAFaultIntoAnAnswer(t *testing.T) {
 			if id != nil {
 				t.Fatalf("got the identity %+v", id)
 			}
-			if e, ok := errors.AsType[*Error](err); !ok || !errors.Is(err, c.kind) || e.Reason != c.reason {
+			if e, ok := errors.AsType[*Error](err); !ok || !errors.Is(KindOf(err), c.kind) || e.Reason != c.reason {
 				t.Fatalf("got %v, want %v (%s)", err, c.kind, c.reason)
+			}
+			kept := &Kept{source: &Source{Verifier: failing(c.verifier)}}
+			if _, err := kept.Verify(t.Context()); c.extract == nil && !errors.Is(KindOf(err), c.kind) {
+				t.Errorf("asked again it is %v, want %v", err, c.kind)
 			}
 			if cause := cmpErr(c.verifier, c.extract); cause != nil && !errors.Is(err, cause) {
 				t.Errorf("%v has lost its cause %v", err, cause)

@@ -99,7 +99,7 @@ func decision(q *Question, rule string, err error) memo.Answer[string] {
 	switch {
 	case err == nil:
 		a.Kind = memo.Good
-	case errors.Is(err, ErrForbidden) && !errors.Is(err, ErrUnavailable):
+	case errors.Is(KindOf(err), ErrForbidden):
 		a.Kind, a.Size = memo.Bad, a.Size+len(err.Error())
 	}
 	return a

@@ -53,6 +53,7 @@ func TestDecisionCacheKeeps(t *testing.T) {
 		"a no":                  {alice, forbid(ReasonBadParameter, "no"), time.Second - 1, 1},
 		"a no no longer":        {alice, forbid(ReasonForbidden, "no"), time.Second, 2},
 		"not unavailable":       {alice, &Error{Kind: ErrUnavailable, Reason: ReasonAuthorizerUnavailable}, 0, 2},
+		"not that we may not":   {alice, &Error{Kind: ErrUnavailable, Reason: ReasonAuthorizerUnavailable, Err: ErrForbidden}, 0, 2},
 		"not a fault":           {alice, errors.New("odd"), 0, 2},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -5,7 +5,7 @@ import (
 	"slices"
 )
 
-// The four kinds of refusal. Every error of a [Chain], an [OriginPolicy] and an [Authorizer] is one of them, by errors.Is.
+// The four kinds of refusal. Every error of a [Chain], an [OriginPolicy] and an [Authorizer] is one of them, by [KindOf].
 var (
 	// ErrAbsent means that there was no credential: the next source is tried, or the client may be anonymous.
 	ErrAbsent = errors.New("no credential")
@@ -49,7 +49,8 @@ var reasons = [...]Reason{
 // Reasons returns every reason, for metrics whose children are made at construction. The slice is the caller's.
 func Reasons() []Reason { return slices.Clone(reasons[:]) }
 
-// Error is a refusal: its kind, its reason, and the cause for the log. errors.Is and errors.As see Kind and Err.
+// Error is a refusal: its kind, its reason, and the cause for the log. errors.Is and errors.As see Kind and Err both: whoever
+// decides by the kind takes it from [KindOf].
 // Neither the text nor the cause ever holds the credential.
 type Error struct {
 	Kind   error // ErrAbsent, ErrRejected, ErrForbidden or ErrUnavailable
@@ -74,6 +75,22 @@ func (e *Error) Unwrap() []error {
 		return []error{e.Kind}
 	}
 	return []error{e.Kind, e.Err}
+}
+
+// KindOf returns which of the four kinds err is, nil where it is none: that is a fault. The outermost [*Error] decides. Its
+// cause may be a refusal, too, of another kind: that a service which was asked on the way rejected us, or knew nobody, says
+// nothing about the client, and must make nobody anonymous of a client that nobody could say anything about. Without an
+// [*Error] unavailable goes before all others, for the same reason.
+func KindOf(err error) error {
+	if e, ok := errors.AsType[*Error](err); ok {
+		err = e.Kind
+	}
+	for _, kind := range [...]error{ErrUnavailable, ErrRejected, ErrForbidden, ErrAbsent} {
+		if errors.Is(err, kind) {
+			return kind
+		}
+	}
+	return nil
 }
 
 func reject(r Reason, cause string) error {

@@ -60,7 +60,7 @@ func (c *Chain) Keep(f Found, r *Request) *Kept {
 func (k *Kept) Verify(ctx context.Context) (*session.Identity, error) {
 	id, err := k.source.Verifier.Verify(ctx, k.credential)
 	switch {
-	case err != nil && errors.Is(err, ErrAbsent):
+	case errors.Is(KindOf(err), ErrAbsent):
 		return nil, &Error{Kind: ErrAbsent, Reason: ReasonNoCredential, Err: err, By: k.source.Name}
 	case err != nil:
 		return nil, decided(err, ReasonUnknownToken, k.source.Name)

@@ -117,7 +117,7 @@ func (a *Signed) Authorize(_ context.Context, q *Question) (rule string, err err
 	}
 	cred, err := a.value.Extract(q.Request)
 	switch {
-	case errors.Is(err, ErrAbsent):
+	case errors.Is(KindOf(err), ErrAbsent):
 		return "", a.forbid(errors.New("no signed value came"))
 	case err != nil: // it is no refusal of the credential
 		e, _ := errors.AsType[*Error](err)

@@ -32,6 +32,10 @@ func tokenVerifier(ctx context.Context, token string) (*session.Identity, error)
 		return nil, &authn.Error{Kind: authn.ErrRejected, Reason: authn.ReasonExpired}
 	case "down":
 		return nil, &authn.Error{Kind: authn.ErrUnavailable, Reason: authn.ReasonVerifierUnavailable, Err: errors.New("connection refused")}
+	case "down:rejected": // whom we asked was rejected itself
+		return nil, &authn.Error{Kind: authn.ErrUnavailable, Reason: authn.ReasonVerifierUnavailable, Err: errGoneToken}
+	case "down:absent":
+		return nil, &authn.Error{Kind: authn.ErrUnavailable, Reason: authn.ReasonVerifierUnavailable, Err: authn.ErrAbsent}
 	case "slow":
 		<-ctx.Done()
 		return nil, &authn.Error{Kind: authn.ErrUnavailable, Reason: authn.ReasonVerifierUnavailable, Err: ctx.Err()}

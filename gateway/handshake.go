@@ -193,12 +193,12 @@ func (h *handshake) identify(ctx context.Context) (authn.Found, error) {
 	if err == nil {
 		return found, nil
 	}
-	if errors.Is(err, authn.ErrRejected) {
+	kind := authn.KindOf(err)
+	if errors.Is(kind, authn.ErrRejected) {
 		rates.reject(remote)
 	}
 	switch {
-	case route.AllowAnonymous && errors.Is(err, authn.ErrAbsent),
-		route.InvalidAnonymous && errors.Is(err, authn.ErrRejected):
+	case route.AllowAnonymous && errors.Is(kind, authn.ErrAbsent), route.InvalidAnonymous && errors.Is(kind, authn.ErrRejected):
 		return authn.Found{Identity: session.Anonymous()}, nil
 	}
 	return authn.Found{}, err
@@ -224,7 +224,7 @@ func undecided(err error) error {
 	if _, ok := errors.AsType[*authn.Error](err); ok {
 		return err
 	}
-	if errors.Is(err, authn.ErrForbidden) {
+	if errors.Is(authn.KindOf(err), authn.ErrForbidden) {
 		return &authn.Error{Kind: authn.ErrForbidden, Reason: authn.ReasonForbidden, Err: err}
 	}
 	return &authn.Error{Kind: authn.ErrUnavailable, Reason: authn.ReasonAuthorizerUnavailable, Err: err}

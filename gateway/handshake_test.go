@@ -225,6 +225,8 @@ func TestServeAnonymous(t *testing.T) {
 			{"Authorization: Token mallory", c.rejected},
 			{"Authorization: Token a b", c.misread},
 			{"Authorization: Token down", 503},
+			{"Authorization: Token down:rejected", 503},
+			{"Authorization: Token down:absent", 503},
 			{"Authorization: Token panic", 500},
 			{"Authorization: Token alice", 101},
 		} {

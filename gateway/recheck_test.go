@@ -91,6 +91,7 @@ func TestRecheckResults(t *testing.T) {
 		{"barely forbidden", group(authn.ErrForbidden), 4403, "forbidden"},
 		{"nobody knows", token(unavailable), 0, "unavailable"},
 		{"unavailable, though the cause says otherwise", token(&authn.Error{Kind: authn.ErrUnavailable, Err: errGoneToken}), 0, "unavailable"},
+		{"unavailable, though nobody was there for the cause", token(&authn.Error{Kind: authn.ErrUnavailable, Err: authn.ErrAbsent}), 0, "unavailable"},
 		{"a fault", token(errors.New("broken")), 0, "unavailable"},
 		{"a fault of the authorizer", group(errors.New("broken")), 0, "unavailable"},
 		{"a panic", func(p *people) { p.panics = true }, 0, "unavailable"},

@@ -50,7 +50,7 @@ func reasonOf(err error) (r reason, text string) {
 		return e.reason, e.text
 	}
 	if e, ok := errors.AsType[*authn.Error](err); ok {
-		kind := reasonOfKind(e.Kind)
+		kind := reasonOfKind(authn.KindOf(err))
 		if r, ok := byName[string(e.Reason)]; ok && answers[r].status == answers[kind].status {
 			return r, ""
 		}
@@ -77,7 +77,7 @@ func reasonOf(err error) (r reason, text string) {
 	return reasonInternal, ""
 }
 
-// reasonOfKind is the reason of an [authn.Error] whose own reason is not one of package authn's.
+// reasonOfKind is the reason of an [authn.Error] whose own reason is not one of package authn's; kind is that of KindOf.
 func reasonOfKind(kind error) reason {
 	switch {
 	case errors.Is(kind, authn.ErrAbsent):

@@ -105,8 +105,10 @@ func TestRejectionsAreLimited(t *testing.T) {
 			if got := ask("/?token=alice"); got != 101 {
 				t.Fatalf("alice: %d", got)
 			}
-			if got := ask("/?token=down"); got != 503 {
-				t.Fatalf("down: %d", got)
+			for _, path := range []string{"/?token=down", "/?token=down:rejected", "/lax?token=down:rejected"} {
+				if got := ask(path); got != 503 {
+					t.Fatalf("%s: %d", path, got)
+				}
 			}
 		}
 		for i := range perMinute { // a route that takes bad ones for nobody counts them as well

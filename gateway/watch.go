@@ -251,13 +251,11 @@ func (w *watch) decide(ctx context.Context, m *match, kept *authn.Kept) (id *ses
 
 // recheckResultOf maps the error of a verifier or an authorizer. What is none of the refusals is a fault, which ends nothing.
 func recheckResultOf(err error) recheckResult {
-	e, ok := errors.AsType[*authn.Error](err)
+	kind := authn.KindOf(err)
 	switch {
-	case !ok:
-		return recheckUnavailable
-	case errors.Is(e.Kind, authn.ErrRejected), errors.Is(e.Kind, authn.ErrAbsent):
+	case errors.Is(kind, authn.ErrRejected), errors.Is(kind, authn.ErrAbsent):
 		return recheckRejected
-	case errors.Is(e.Kind, authn.ErrForbidden):
+	case errors.Is(kind, authn.ErrForbidden):
 		return recheckForbidden
 	}
 	return recheckUnavailable
