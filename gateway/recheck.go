@@ -193,22 +193,25 @@ func (r *rechecks) begin(w *watch) (kept *authn.Kept, maxAge time.Duration, ok b
 	if w.place < 0 {
 		return nil, 0, false
 	}
-	w.soon = 0
-	maxAge = w.every / 10
-	if w.urgent {
-		maxAge, w.urgent = 0, false
+	w.fresh = w.fresh || w.urgent
+	w.soon, w.urgent = 0, false
+	if !w.fresh {
+		maxAge = w.every / 10
 	}
 	return w.kept, maxAge, true
 }
 
-// again has w looked at after the time, or at once if that was asked for meanwhile.
-func (r *rechecks) again(w *watch, after time.Duration) {
+// again has w looked at after the time, or at once if that was asked for meanwhile. answered says that somebody knew.
+func (r *rechecks) again(w *watch, after time.Duration, answered bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	switch {
-	case w.place < 0:
+	if w.place < 0 {
 		return
-	case w.urgent:
+	}
+	if answered {
+		w.fresh = false
+	}
+	if w.urgent {
 		after = 0
 	}
 	at := r.now() + after

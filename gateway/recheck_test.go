@@ -292,6 +292,29 @@ func TestRecheckNow(t *testing.T) {
 	})
 }
 
+// Where nobody can say when a look is asked for, no cache answers the next ones either, until somebody has: what it has may be
+// from before.
+func TestRecheckNowUntilAnswered(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPeople()
+		n := newLasting(t, p.route(t, 20*time.Second))
+		n.connect("a", "app_1")
+		p.with(func(p *people) {
+			p.tokens["a"] = &authn.Error{Kind: authn.ErrUnavailable, Reason: authn.ReasonVerifierUnavailable, Err: errors.New("down")}
+		})
+		n.Recheck(all)
+		time.Sleep(10 * time.Second) // it is tried again every 4
+		p.with(func(p *people) { p.tokens["a"] = nil })
+		time.Sleep(20 * time.Second) // answered after 12, and looked at after 14 to 16 more
+		synctest.Wait()
+		p.with(func(p *people) {
+			if want := []time.Duration{0, 0, 0, 0, 2 * time.Second}; !slices.Equal(p.ages, want) {
+				t.Errorf("answers may be so old: %v, want %v", p.ages, want)
+			}
+		})
+	})
+}
+
 // all is every connection.
 func all(*session.Identity, *authn.Kept) bool { return true }
 
@@ -299,7 +322,7 @@ func all(*session.Identity, *authn.Kept) bool { return true }
 func TestRecheckIsBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := newPeople()
-		n := newLasting(t, p.route(t, time.Hour))
+		n := newLasting(t, p.route(t, 10000*time.Hour)) // so that nobody's first look comes by itself
 		for i := range 2 * recheckMost {
 			n.connect("t"+strconv.Itoa(i), "app_1")
 		}

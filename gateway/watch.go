@@ -38,6 +38,7 @@ type watch struct {
 	index  int           // in the queue; -1: not in it
 	place  int           // in rechecks.all; -1: not in it
 	urgent bool          // asked for at once
+	fresh  bool          // it was asked for at once, and nobody has answered since: what a cache has may be from before
 	soon   time.Duration // when it is to be looked at, however late it is due, by rechecks.now; 0: nobody asked for that
 }
 
@@ -167,7 +168,7 @@ func (r *rechecks) check(w *watch) {
 		r.remove(w)
 		return
 	}
-	r.again(w, next)
+	r.again(w, next, result != recheckUnavailable)
 }
 
 // ask finds out, by the routes in force, what a handshake with kept would come to now. The identity is that of the
