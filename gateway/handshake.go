@@ -112,6 +112,7 @@ func (h *handshake) open(ctx context.Context, s *serving, at time.Time) (err err
 	d := &deadline{parent: ctx, at: at}
 	defer d.end()
 	ctx = d
+	heard := h.gateway.rechecks.news.count.Load() // first: what is told from here on may be too late for who is asked
 	found, err := h.identify(ctx)
 	if err != nil {
 		return err
@@ -136,7 +137,7 @@ func (h *handshake) open(ctx context.Context, s *serving, at time.Time) (err err
 	return h.gateway.actors.Open(ctx, h.conn, actor.Birth{
 		Identity:   found.Identity,
 		Route:      route.Path,
-		Handler:    h.watch(routes, found, groups),
+		Handler:    h.watch(routes, found, groups, heard),
 		Groups:     groups,
 		By:         found.By,
 		Rule:       rule,

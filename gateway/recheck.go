@@ -51,6 +51,7 @@ type rechecks struct {
 	all    []*watch // in no order
 	queue  watchQueue
 	lanes  lanes
+	news   news // its count is atomic
 }
 
 func newRechecks(g *Gateway) *rechecks {
@@ -66,7 +67,7 @@ func newRechecks(g *Gateway) *rechecks {
 func (r *rechecks) now() time.Duration { return time.Since(r.began) }
 
 // add begins to look at a connection again, the first time at random within the time that it has, so that connections that
-// came together are not looked at together.
+// came together are not looked at together, or sooner where there was news about it during its handshake.
 func (r *rechecks) add(w *watch) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -77,6 +78,7 @@ func (r *rechecks) add(w *watch) {
 	w.place = len(r.all)
 	r.all = append(r.all, w)
 	r.enqueueLocked(w, r.now()+time.Duration(0.8*rand.Float64()*float64(w.every))) //nolint:gosec // not a secret
+	r.catchUpLocked(w)
 	if !r.loops {
 		r.loops = true
 		r.running.Go(r.run)
@@ -235,6 +237,7 @@ func (r *rechecks) hasten(match func(*session.Identity, *authn.Kept) bool) (n in
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	now := r.now()
+	r.news.tell(piece{match: match, at: now}, r.gateway.timeout)
 	for _, w := range r.all {
 		if !match(w.identity, w.kept) {
 			continue
@@ -259,15 +262,10 @@ func (r *rechecks) spread(match func(*session.Identity, *authn.Kept) bool) (n in
 			those = append(those, w)
 		}
 	}
-	now, within := r.now(), max(minRecheckSoon, time.Duration(len(those))*time.Second/recheckSoonRate)
+	within := max(minRecheckSoon, time.Duration(len(those))*time.Second/recheckSoonRate)
+	r.news.tell(piece{match: match, at: r.now(), within: within}, r.gateway.timeout)
 	for _, w := range those {
-		if w.soon > 0 {
-			continue
-		}
-		w.soon = now + time.Duration(rand.Int64N(int64(within))) + 1 //nolint:gosec // not a secret
-		if w.index >= 0 && w.due > w.soon {
-			r.enqueueLocked(w, w.soon)
-		}
+		r.soonLocked(w, within)
 	}
 	return len(those)
 }
@@ -276,6 +274,7 @@ func (r *rechecks) spread(match func(*session.Identity, *authn.Kept) bool) (n in
 func (r *rechecks) close() {
 	r.mu.Lock()
 	r.closed = true
+	r.news.recent = nil
 	for len(r.all) > 0 {
 		r.removeLocked(r.all[len(r.all)-1])
 	}
@@ -306,7 +305,9 @@ func (r *rechecks) late() time.Duration {
 // Recheck has the credentials and permissions of those connections looked at again now for which match reports true, whose
 // routes have Recheck, and returns how many they are. No cache answers then. Asked for several times before it has begun, it
 // happens once; asked for while it happens, once more. kept is the connection's credential, or nil where it cannot be
-// verified again. match must not block. It may be called at any time, and does not wait for what comes of it.
+// verified again. match must not block. It may be called at any time, and does not wait for what comes of it. Connections
+// whose handshakes go on are asked about when they are there, and not counted: so match is kept for a while, is called by
+// other goroutines, one at a time, and says the same then.
 func (g *Gateway) Recheck(match func(id *session.Identity, kept *authn.Kept) bool) (n int) {
 	return g.rechecks.hasten(match)
 }

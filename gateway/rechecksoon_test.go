@@ -85,7 +85,7 @@ func TestRecheckSoon(t *testing.T) {
 // However many they are, and however often it is asked for, no more than so many a second are due.
 func TestRecheckSoonIsBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r := newRechecks(nil)
+		r := newRechecks(&Gateway{})
 		defer r.close()
 		r.loops = true // nothing is started
 		const many = 40_000

@@ -23,12 +23,13 @@ type watch struct {
 	route    string            // the path pattern
 	path     []byte            // as on the request line
 	groups   []session.Group   // that were joined at the opening
-	permit   bool              // the authorizer is asked, too
 	request  *authn.Request    // what the authorizer kept of the handshake
+	heard    uint64            // news.count before anybody was asked who it is
+	permit   bool              // the authorizer is asked, too
 
 	// Owned by the check that goes on; there is one at most.
+	moved   bool          // table is not that of the opening
 	table   *table        // by whose routes kept is
-	moved   bool          // that is not the table of the opening
 	every   time.Duration // the route's Recheck
 	expires time.Time     // when the credential ends, as the actor was told
 
@@ -82,14 +83,15 @@ func (h *watched) Close(a *actor.Actor, c actor.Closure) {
 }
 
 // watch returns the Handler of a connection of the route, which is looked at again if the route says so and there is
-// anything to ask: not where the client is nobody, or its credential is used up, and any identity may join.
-func (h *handshake) watch(t *table, found authn.Found, groups []session.Group) actor.Handler {
+// anything to ask: not where the client is nobody, or its credential is used up, and any identity may join. heard is how much
+// news there had been before found was looked for.
+func (h *handshake) watch(t *table, found authn.Found, groups []session.Group, heard uint64) actor.Handler {
 	route := h.match.route
 	if route.Recheck == 0 {
 		return route.Handler
 	}
 	w := &watch{
-		identity: found.Identity, route: route.Path, groups: groups, permit: true,
+		identity: found.Identity, route: route.Path, groups: groups, permit: true, heard: heard,
 		table: t, every: route.Recheck, expires: found.Identity.Expires, index: -1, place: -1,
 	}
 	if route.Chain != nil {

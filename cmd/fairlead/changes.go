@@ -76,16 +76,16 @@ func (c *changes) lookLocked() {
 	if len(c.users)+len(c.digests) == 0 {
 		return
 	}
+	users, digests := c.users, c.digests // they are the gateway's from here on: it may ask later
+	c.users, c.digests = map[string]struct{}{}, map[[32]byte]struct{}{}
 	c.gateway.Recheck(func(id *session.Identity, kept *authn.Kept) bool {
-		if _, ok := c.users[id.Subject]; ok && !id.Anonymous {
+		if _, ok := users[id.Subject]; ok && !id.Anonymous {
 			return true
 		}
-		if kept == nil || len(c.digests) == 0 {
+		if kept == nil || len(digests) == 0 {
 			return false
 		}
-		_, ok := c.digests[kept.Digest()]
+		_, ok := digests[kept.Digest()]
 		return ok
 	})
-	clear(c.users)
-	clear(c.digests)
 }

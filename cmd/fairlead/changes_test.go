@@ -39,6 +39,7 @@ func TestChanges(t *testing.T) {
 		}
 		looks, soon := 0, 0
 		var found []string
+		var last func(*session.Identity, *authn.Kept) bool
 		look := func(match func(*session.Identity, *authn.Kept) bool) int {
 			for _, conn := range connections {
 				if match(conn.id, conn.kept) {
@@ -50,6 +51,7 @@ func TestChanges(t *testing.T) {
 		c := newChanges(lookers{
 			at: func(match func(*session.Identity, *authn.Kept) bool) int {
 				looks++
+				last = match
 				return look(match)
 			},
 			soon: func(match func(*session.Identity, *authn.Kept) bool) int {
@@ -82,6 +84,7 @@ func TestChanges(t *testing.T) {
 		time.Sleep(time.Millisecond)
 		synctest.Wait()
 		want(1, "9", "1", "3")
+		first := last
 
 		c.note(authn.Change{Kind: authn.ChangeAll}, []string{"drf", "ticket"})
 		want(0, "9")
@@ -103,6 +106,8 @@ func TestChanges(t *testing.T) {
 		time.Sleep(time.Second)
 		synctest.Wait()
 		want(1, "2")
+		look(first) // a gateway asks once more about connections that come meanwhile
+		want(0, "9", "1", "3")
 	})
 }
 
