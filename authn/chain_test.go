@@ -328,6 +328,13 @@ func TestChainAdopts(t *testing.T) {
 	if k.Digest() != CredentialDigest([]byte("alice")) {
 		t.Error("its digest is not that of the credential")
 	}
+	head, value := DigestHead(k.Digest()), k.credential.Value
+	for _, k.credential.Value = range [][]byte{value, nil} { // it is computed once
+		if got := k.DigestHead(); got != head || got == 0 {
+			t.Errorf("the head of its digest is %x, want %x", got, head)
+		}
+	}
+	k.credential.Value = value
 	for name, after := range map[string]*Chain{
 		"another verifier": must(NewChain(Source{Extractor: query, Verifier: seen{}, Name: "jwt"})),
 		"another place":    must(NewChain(Source{Extractor: header, Verifier: seen{}, Name: "drf"})),
@@ -346,7 +353,11 @@ func TestChainAdopts(t *testing.T) {
 		after := must(NewChain(
 			Source{Extractor: header, Verifier: failing(nil), Name: "jwt"}, Source{Extractor: query, Verifier: s.v, Name: "drf"},
 		))
-		id, err := after.Adopt(k).Verify(t.Context())
+		own := after.Adopt(k)
+		if got := own.DigestHead(); got != head {
+			t.Errorf("taken over the head of its digest is %x, want %x", got, head)
+		}
+		id, err := own.Verify(t.Context())
 		if !errors.Is(err, s.kind) || err == nil && id.Subject != s.want {
 			t.Errorf("taken over it is %+v, %v", id, err)
 		}

@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
+	"encoding/binary"
 	"errors"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/fairlead-ws/fairlead/session"
@@ -33,8 +35,12 @@ func partsOf(v Verifier) []string {
 // Kept is a credential that outlives its handshake, to be verified again while the connection lasts. It is fixed after
 // [Chain.Keep], may be used by many goroutines, and hides its value from fmt and slog.
 type Kept struct {
+	// Fixed after Keep.
 	source     *Source
 	credential Credential
+
+	// Atomic.
+	head atomic.Uint64 // what DigestHead returns; 0: nobody has asked
 }
 
 // Keep returns a copy of the credential behind f, or nil where there is none, or it cannot be verified again. r is the
@@ -82,14 +88,31 @@ func (c *Chain) Adopt(k *Kept) *Kept {
 			if slices.ContainsFunc(partsOf(c.sources[i].Verifier), func(part string) bool { return !slices.Contains(has, part) }) {
 				return nil
 			}
-			return &Kept{source: &c.sources[i], credential: k.credential}
+			own := &Kept{source: &c.sources[i], credential: k.credential}
+			own.head.Store(k.head.Load())
+			return own
 		}
 	}
 	return nil
 }
 
-// Digest returns the [CredentialDigest], by which a [Change] names it.
+// Digest returns the [CredentialDigest], by which a [Change] names it. It is computed each time: see DigestHead.
 func (k *Kept) Digest() [sha256.Size]byte { return CredentialDigest(k.credential.Value) }
+
+// DigestHead returns the [DigestHead] of Digest. It is computed once, when somebody asks, so that all connections can be gone
+// through for each change, and those for which nobody does cost nothing. The eight bytes fit into what a Kept takes anyway.
+func (k *Kept) DigestHead() uint64 {
+	head := k.head.Load()
+	if head == 0 {
+		head = DigestHead(k.Digest())
+		k.head.Store(head)
+	}
+	return head
+}
+
+// DigestHead returns the first eight bytes of a digest. That is enough to find whom a [Change] is about, since who is found
+// by chance is only asked about once more.
+func DigestHead(digest [sha256.Size]byte) uint64 { return binary.BigEndian.Uint64(digest[:]) }
 
 // String returns where the credential was, never what it is.
 func (k *Kept) String() string { return k.credential.String() }

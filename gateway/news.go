@@ -11,7 +11,7 @@ import (
 )
 
 // maxNews is how many pieces of news are remembered. Package main brings 50 a second, with up to 4,096 changes in each: that
-// is more than a second, in which a handshake is long done, and 13 MB at the very worst.
+// is more than a second, in which a handshake is long done, and some 20 MB for a few seconds at the very worst.
 const maxNews = 64
 
 // news is what looks were asked for lately, for the connections whose handshakes were going on: verified before the news, it

@@ -32,12 +32,12 @@ type changes struct {
 	// Guarded by mu.
 	mu      sync.Mutex
 	users   map[string]struct{}
-	digests map[[32]byte]struct{}
-	waiting bool // a timer runs
+	digests map[uint64]struct{} // their heads
+	waiting bool                // a timer runs
 }
 
 func newChanges(g rechecker) *changes {
-	return &changes{gateway: g, users: map[string]struct{}{}, digests: map[[32]byte]struct{}{}}
+	return &changes{gateway: g, users: map[string]struct{}{}, digests: map[uint64]struct{}{}}
 }
 
 // note takes a change up. Where nobody knows what has changed, the connections that came in by one of the verifiers are looked
@@ -53,7 +53,7 @@ func (c *changes) note(change authn.Change, verifiers []string) {
 	case authn.ChangeUser:
 		c.users[change.User] = struct{}{}
 	case authn.ChangeToken, authn.ChangeSession:
-		c.digests[change.Digest] = struct{}{}
+		c.digests[authn.DigestHead(change.Digest)] = struct{}{}
 	}
 	switch {
 	case len(c.users)+len(c.digests) >= maxChanges:
@@ -77,7 +77,7 @@ func (c *changes) lookLocked() {
 		return
 	}
 	users, digests := c.users, c.digests // they are the gateway's from here on: it may ask later
-	c.users, c.digests = map[string]struct{}{}, map[[32]byte]struct{}{}
+	c.users, c.digests = map[string]struct{}{}, map[uint64]struct{}{}
 	c.gateway.Recheck(func(id *session.Identity, kept *authn.Kept) bool {
 		if _, ok := users[id.Subject]; ok && !id.Anonymous {
 			return true
@@ -85,7 +85,7 @@ func (c *changes) lookLocked() {
 		if kept == nil || len(digests) == 0 {
 			return false
 		}
-		_, ok := digests[kept.Digest()]
+		_, ok := digests[kept.DigestHead()]
 		return ok
 	})
 }
