@@ -10,7 +10,9 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -203,6 +205,72 @@ func TestCallbackRecheck(t *testing.T) {
 	bob.wantClosed(4403)
 	cid.send("still here")
 	cid.want("still here")
+}
+
+const withHangingCallback = `
+[limits]
+handshake_timeout = %q
+[[verifier]]
+name = "app"
+kind = "callback"
+url = "%[2]s/who"
+%[3]s
+
+[[authorizer]]
+name = "ask"
+kind = "callback"
+url = "%[2]s/may"
+%[3]s
+
+[[route]]
+path = "/who"
+credential = [{ from = "query", name = "token", verifier = "app" }]
+
+[[route]]
+path = "/may/{group}"
+join = ["{group}"]
+authorize = "ask"
+anonymous = "allow"
+[drain]
+window = "50ms"
+`
+
+// TestCallbackHangs: an application that hangs is left alone although a handshake ends before the time for an answer; also
+// when a longer time for both is read while the node serves, since that of handshakes counts from the next start on.
+func TestCallbackHangs(t *testing.T) {
+	app := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }))
+	defer app.Close()
+	file := writeFile(t, "fairlead.toml", fmt.Sprintf(withHangingCallback, "200ms", app.URL, ""))
+	cmd, out, s := startProcess(t, "--config", file, "--listen", "127.0.0.1:0", "--internal", "127.0.0.1:0", "--log-format", "json")
+	breaks := func(when string) {
+		t.Helper()
+		for kind, target := range map[string]string{`kind="verifier",name="app"`: "/who?token=", `kind="authorizer",name="ask"`: "/may/"} {
+			eventually(t, func() error {
+				var dials sync.WaitGroup
+				for i := range 10 {
+					dials.Go(func() {
+						if _, err := tryDial(t, fmt.Sprintf("ws://%s%s%d", s.public, target, i), nil); !isRefused(err, 503) {
+							t.Errorf("%s: %v, want 503", when, err)
+						}
+					})
+				}
+				dials.Wait()
+				if state := metric(t, s, "fairlead_callback_breaker_state{"+kind+"}"); state != "2" {
+					return fmt.Errorf("%s: the breaker of %s is in state %s, want 2: open", when, kind, state)
+				}
+				return nil
+			})
+		}
+	}
+	breaks("at the start")
+	if err := os.WriteFile(file, fmt.Appendf(nil, withHangingCallback, "20s", app.URL, `timeout = "12s"`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Process.Signal(syscall.SIGHUP); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, has(out, `"keys":["limits.handshake_timeout"]`))
+	breaks("after a reload")
 }
 
 // Where the application lets everybody in, nobody is refused with 503.

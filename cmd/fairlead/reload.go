@@ -98,7 +98,7 @@ func (n *node) reload(ctx context.Context, load func() (*config.Loaded, error)) 
 	}
 	var parts *assembly
 	if err == nil {
-		parts, err = assemble(ctx, l, n.series, n.logger, n.desk)
+		parts, err = assemble(ctx, n.asStarted(l), n.series, n.logger, n.desk)
 	}
 	if err == nil {
 		err = n.takeUp(l, parts)
@@ -168,6 +168,14 @@ func (n *node) retire(parts *assembly, unused <-chan struct{}) {
 			n.logger.Warn("closing what the configuration from before asked for", "error", err)
 		}
 	})
+}
+
+// asStarted returns l as parts are made of it while the node serves: a handshake takes as long as it did at the start.
+func (n *node) asStarted(l *config.Loaded) *config.Loaded {
+	loaded, c := *l, *l.Config
+	c.Limits.HandshakeTimeout = n.config.Limits.HandshakeTimeout
+	loaded.Config = &c
+	return &loaded
 }
 
 // connectionLimit returns how many connections the node takes under l. What needs a restart is as it was at the start.

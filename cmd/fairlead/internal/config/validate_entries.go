@@ -118,8 +118,12 @@ func (l *Loaded) checkURL(key, text string) {
 	}
 }
 
+// checkTimeout looks at the time for an answer. The default, longer than a short handshake, is nobody's mistake.
 func (l *Loaded) checkTimeout(key string, d time.Duration) {
-	if d <= 0 {
+	switch most := l.Limits.HandshakeTimeout; {
+	case d <= 0:
 		l.add(key, "is %v; want more than 0, such as \"2s\"", d)
+	case d > most && most >= leastTimeout && l.origins[key].Layer != LayerDefault:
+		l.add(key, "is %v, and no handshake waits so long; want at most limits.handshake_timeout, which is %v", d, most)
 	}
 }

@@ -119,6 +119,9 @@ func (l *Loaded) checkNATSURL(s string) {
 	}
 }
 
+// leastTimeout is the shortest time that the node's limits can be.
+const leastTimeout = time.Millisecond
+
 func (l *Loaded) checkLimits() {
 	c := l.Limits
 	for key, value := range map[string]int{
@@ -155,7 +158,7 @@ func (l *Loaded) checkLimits() {
 		"limits.ping_interval":     c.PingInterval,
 		"limits.pong_timeout":      c.PongTimeout,
 	} {
-		if value < time.Millisecond {
+		if value < leastTimeout {
 			l.add(key, "is %v; want a duration above zero, such as %v", value, 10*time.Second)
 		}
 	}

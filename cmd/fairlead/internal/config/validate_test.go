@@ -234,6 +234,23 @@ func TestErrors(t *testing.T) {
 				`FILE:13: authorizer[1].of: has "g" twice`,
 			},
 		},
+		"callback timeouts": {
+			"[limits]\nhandshake_timeout = \"1s\"\n" +
+				"[[verifier]]\nname = \"a\"\nkind = \"callback\"\nurl = \"https://a.test/\"\ntimeout = \"12s\"\n" +
+				"[[verifier]]\nname = \"b\"\nkind = \"callback\"\nurl = \"https://a.test/\"\n" + // its default is longer as well, and nobody wrote it
+				"[[authorizer]]\nname = \"a\"\nkind = \"callback\"\nurl = \"https://a.test/\"\ntimeout = \"1001ms\"\n" +
+				"[[authorizer]]\nname = \"b\"\nkind = \"callback\"\nurl = \"https://a.test/\"\ntimeout = \"1s\"\n" +
+				"[[authorizer]]\nname = \"c\"\nkind = \"callback\"\nurl = \"https://a.test/\"\ntimeout = \"0s\"\n",
+			[]string{
+				"FILE:7: verifier[0].timeout: is 12s, and no handshake waits so long; want at most limits.handshake_timeout, which is 1s",
+				"FILE:16: authorizer[0].timeout: is 1.001s, and no handshake waits so long; want at most limits.handshake_timeout, which is 1s",
+				`FILE:26: authorizer[2].timeout: is 0s; want more than 0, such as "2s"`,
+			},
+		},
+		"no time for callbacks": {
+			"[limits]\nhandshake_timeout = \"0s\"\n[[verifier]]\nname = \"a\"\nkind = \"callback\"\nurl = \"https://a.test/\"\ntimeout = \"12s\"",
+			[]string{"FILE:2: limits.handshake_timeout: is 0s; want a duration above zero, such as 10s"},
+		},
 		"nothing to look at again": {
 			"[[verifier]]\nname = \"t\"\nkind = \"ticket\"\n" + route("recheck = \"1m\"") +
 				"\n[[route]]\npath = \"/b\"\nrecheck = \"10ms\"\ncredential = [{ from = \"query\", name = \"t\", verifier = \"t\" }]" +
