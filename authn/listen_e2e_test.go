@@ -3,6 +3,7 @@
 package authn
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -106,10 +107,29 @@ func TestPostgresTriggers(t *testing.T) {
 		t.Errorf("got %+v", c)
 	}
 
-	execute(t, dsn, must(triggers.DropSQL()))
-	execute(t, dsn, must(triggers.DropSQL()))
-	execute(t, dsn, `DELETE FROM public.authtoken_token; SELECT pg_notify('fairlead_auth', 'v1 user the-end')`)
-	if c := wait(t, "a change", e.changes); c != user("the-end") {
-		t.Errorf("a trigger is left: %+v", c)
+	// The triggers of a table that is not meant stay, and work, until it is.
+	but := triggers
+	but.Permissions = nil
+	for i, tt := range []struct {
+		drop Triggers
+		want []Change
+	}{
+		{but, []Change{user("4"), user("the-end")}},
+		{but, []Change{user("4"), user("the-end")}},
+		{triggers, []Change{user("the-end")}},
+		{triggers, []Change{user("the-end")}},
+	} {
+		execute(t, dsn, must(tt.drop.DropSQL()))
+		execute(t, dsn, fmt.Sprintf(`UPDATE public.authtoken_token SET created = now(); INSERT INTO public.gate_grant (user_id, app_id) VALUES (4, %d);`+
+			`SELECT pg_notify('fairlead_auth', 'v1 user the-end')`, 200+i))
+		for _, want := range tt.want {
+			if c := wait(t, "a change", e.changes); c != want {
+				t.Errorf("got %+v, want %+v", c, want)
+			}
+		}
+	}
+	var left int
+	if err := connect(t, dsn).QueryRow(t.Context(), `SELECT count(*) FROM pg_proc WHERE proname = 'fairlead_auth_changed'`).Scan(&left); err != nil || left != 0 {
+		t.Errorf("%d functions are left, %v", left, err)
 	}
 }

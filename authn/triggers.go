@@ -78,7 +78,7 @@ func (t Triggers) SQL() (string, error) {
 	return b.String(), nil
 }
 
-// DropSQL returns statements that take away what those of SQL have made.
+// DropSQL returns statements that take away what those of SQL have made. Triggers of other tables stay and go on to work.
 func (t Triggers) DropSQL() (string, error) {
 	all, err := t.triggers()
 	if err != nil {
@@ -89,7 +89,7 @@ func (t Triggers) DropSQL() (string, error) {
 	for _, one := range all {
 		fmt.Fprintf(&b, "DROP TRIGGER IF EXISTS %s ON %s;\n", one.name, one.table)
 	}
-	fmt.Fprintf(&b, "DROP FUNCTION IF EXISTS %s();\n\nCOMMIT;\n", triggerFunction)
+	b.WriteString("\n" + triggerDrop + "\nCOMMIT;\n")
 	return b.String(), nil
 }
 
@@ -223,6 +223,17 @@ BEGIN
         PERFORM pg_notify('` + NotifyChannel + `', changed);
     END LOOP;
     RETURN NULL;
+END
+$fairlead$;
+`
+
+// triggerDrop drops the function, unless triggers of tables that are not meant call it: a permission's, or those of another
+// configuration. PostgreSQL itself knows that, and a mere look at the triggers could be too early.
+const triggerDrop = `DO $fairlead$
+BEGIN
+    DROP FUNCTION IF EXISTS ` + triggerFunction + `();
+EXCEPTION WHEN dependent_objects_still_exist THEN
+    RAISE NOTICE '` + triggerFunction + `() stays: triggers of other tables call it';
 END
 $fairlead$;
 `

@@ -65,7 +65,17 @@ CREATE TRIGGER "fairlead_auth_permission_granted_by" AFTER INSERT OR UPDATE OR D
 			t.Errorf("what is made is not dropped: %s", line)
 		}
 	}
-	if !strings.HasSuffix(drop, "DROP FUNCTION IF EXISTS fairlead_auth_changed();\n\nCOMMIT;\n") {
+	if strings.Count(drop, "DROP TRIGGER") != made || !strings.HasSuffix(drop, `
+DO $fairlead$
+BEGIN
+    DROP FUNCTION IF EXISTS fairlead_auth_changed();
+EXCEPTION WHEN dependent_objects_still_exist THEN
+    RAISE NOTICE 'fairlead_auth_changed() stays: triggers of other tables call it';
+END
+$fairlead$;
+
+COMMIT;
+`) {
 		t.Errorf("got %s", drop)
 	}
 	if tables := must(triggers.Tables()); !slices.Equal(tables, []string{`"auth_user"`, `"app"."""odd"`, `"authtoken_token"`, `"django_session"`, `"gate_grant"`}) {
