@@ -66,6 +66,9 @@ func authnFiles(c *config.Config) int {
 		if v.Database() != "" {
 			n += each
 		}
+		if v.Listen {
+			n++
+		}
 		if v.Kind == config.KindCallback {
 			n += authn.MaxCallbackConns
 		}

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/fairlead-ws/fairlead/authn"
 	"github.com/fairlead-ws/fairlead/cmd/fairlead/internal/config"
 )
 
@@ -56,5 +57,21 @@ func TestOpenFiles(t *testing.T) {
 	}
 	if again, err := openFiles(); again != n || err != nil {
 		t.Errorf("the second time %d, %v; want %d", again, err, n)
+	}
+}
+
+// What verifiers and authorizers ask takes files, which clients cannot have.
+func TestAuthnFiles(t *testing.T) {
+	c := &config.Config{
+		Verifiers: []config.Verifier{
+			{Kind: config.KindDRFToken, DSN: "sqlite:a", Listen: true},
+			{Kind: config.KindJWT, Users: "postgres://a"},
+			{Kind: config.KindJWT},
+			{Kind: config.KindCallback},
+		},
+		Authorizers: []config.Authorizer{{Kind: config.KindSQL, DSN: "sqlite:a"}, {Kind: config.KindGrants}, {Kind: config.KindCallback}},
+	}
+	if got, want := authnFiles(c), 3*16+1+2*authn.MaxCallbackConns; got != want {
+		t.Errorf("got %d, want %d", got, want)
 	}
 }
