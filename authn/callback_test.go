@@ -257,7 +257,7 @@ func TestCallbackIdentity(t *testing.T) {
 		{`{"subject":true}`, nil, `"subject" is neither`},
 		{`{"subject":1.5}`, nil, `"subject" is neither`},
 		{`{"subject":"a\u0000b"}`, nil, "control character"},
-		{`{"subject":"` + strings.Repeat("x", 257) + `"}`, nil, "longer than 256"},
+		{`{"subject":"` + strings.Repeat("x", 1025) + `"}`, nil, "longer than 1024"},
 		{`{"subject":"1","expires":"tomorrow"}`, nil, `"expires" is neither`},
 		{`{"subject":"1","expires":1790000001000}`, nil, "milliseconds"},
 		{`{"subject":"1","expires":[]}`, nil, `"expires" is not a number`},

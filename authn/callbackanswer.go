@@ -41,7 +41,7 @@ func readIdentity(body []byte, now time.Time) (*session.Identity, error) {
 	if !id.Expires.IsZero() && !now.Before(id.Expires) {
 		return nil, errOver
 	}
-	if id.Grants, err = c.list("groups"); err != nil {
+	if id.Grants, err = c.grants("groups"); err != nil {
 		return nil, err
 	}
 	if id.Claims, err = c.object("claims"); err != nil {

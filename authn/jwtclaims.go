@@ -3,12 +3,17 @@ package authn
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"math"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 	"unicode/utf8"
 
 	"github.com/golang-jwt/jwt/v5"
+
+	"github.com/fairlead-ws/fairlead/session"
 )
 
 // claims is a JSON object, the header or the payload of a token, with its values not yet read. It is no struct with a field
@@ -176,13 +181,24 @@ func wholeSeconds(raw []byte) (sec int64, ok bool) {
 	return sec, len(raw) > 0
 }
 
-// maxText bounds the texts of a token that an identity keeps, in bytes.
-const maxText = 256
+// maxText bounds the texts of a token that an identity keeps, in bytes. A name of Django has 150 characters at most, each of
+// which may have four.
+const maxText = 1024
 
 // appendText reads a claim that is a string, or an integer as its digits: 1 and "1" are the same user. It appends nothing
 // where the claim is absent or null. Everything else is an error: 1.0 or 1e0 would be a second spelling of a user, and
-// control characters go into no log and no query.
+// control characters go into no log and no query. What is longer than maxText is an error too.
 func (c *claims) appendText(dst []byte, name string) ([]byte, error) {
+	start := len(dst)
+	dst, err := c.appendLongText(dst, name)
+	if err == nil && len(dst)-start > maxText {
+		return nil, &claimError{name, "is longer than " + strconv.Itoa(maxText) + " bytes"}
+	}
+	return dst, err
+}
+
+// appendLongText does the same, however long it is.
+func (c *claims) appendLongText(dst []byte, name string) ([]byte, error) {
 	raw, ok := c.get(name)
 	if !ok || string(raw) == "null" {
 		return dst, nil
@@ -202,9 +218,6 @@ func (c *claims) appendText(dst []byte, name string) ([]byte, error) {
 		dst = append(dst, raw...)
 	default:
 		return nil, &claimError{name, "is neither a string nor an integer"}
-	}
-	if len(dst)-start > maxText {
-		return nil, &claimError{name, "is longer than " + strconv.Itoa(maxText) + " bytes"}
 	}
 	return dst, nil
 }
@@ -253,18 +266,34 @@ func (c *claims) list(name string) ([]string, error) {
 		return nil, nil
 	}
 	var list []string
-	if err := json.Unmarshal(raw, &list); err != nil {
-		return nil, &claimError{name, "is not a list of strings"}
-	}
-	for _, s := range list {
-		if len(s) > maxText {
-			return nil, &claimError{name, "has an entry longer than " + strconv.Itoa(maxText) + " bytes"}
+	err := json.Unmarshal(raw, &list)
+	if err == nil && slices.Contains(list, "") { // which encoding/json makes of null, too
+		var entries []*string
+		if err = json.Unmarshal(raw, &entries); slices.Contains(entries, nil) {
+			err = errNull
 		}
 	}
-	if len(list) == 0 {
+	switch {
+	case err != nil:
+		return nil, &claimError{name, "is not a list of strings"}
+	case slices.ContainsFunc(list, func(s string) bool { return strings.ContainsRune(s, utf8.RuneError) }): // of half a surrogate pair, or as it came
+		return nil, &claimError{name, "has an entry that is not valid Unicode"}
+	case len(list) == 0:
 		return nil, nil
 	}
 	return list, nil
+}
+
+var errNull = errors.New("null is no string")
+
+// grants reads a claim that lists names of groups. An entry that is longer than any of them means nothing: it is one of a
+// list that is for others as well, such as that of a directory, and is left out.
+func (c *claims) grants(name string) ([]string, error) {
+	list, err := c.list(name)
+	if list = slices.DeleteFunc(list, func(s string) bool { return len(s) > session.MaxGroupName+len("*") }); len(list) == 0 {
+		list = nil
+	}
+	return list, err
 }
 
 // keep reads the named claims as encoding/json does, numbers as json.Number. It is nil where there is none of them.

@@ -13,6 +13,7 @@ import (
 const (
 	maxKeptParts   = 2048 // bytes
 	maxKeptMembers = 32
+	maxKeptText    = 768 // bytes
 )
 
 // scratch is what one call of Verify works in. It is pooled by its JWT and never shared with another, since its MACs hold
@@ -21,7 +22,7 @@ type scratch struct {
 	macs   []hash.Hash       // one for each of JWT.methods, as before the first Write; nil for what is no HMAC
 	parts  []byte            // the token's parts, decoded
 	claims claims            // the header, then the payload; borrows parts
-	text   [3 * maxText]byte // texts of claims; what does not fit is allocated and not kept
+	text   [maxKeptText]byte // texts of claims; what does not fit is allocated and not kept
 	sum    [64]byte          // the signature as it should be, which nobody else may read: it would be theirs to use
 }
 

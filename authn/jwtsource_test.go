@@ -119,7 +119,7 @@ func TestJWTFetchedKeys(t *testing.T) {
 		{"kid in other letters", "ed", header{"alg": "EdDSA", "kid": "Ed"}, ReasonBadSignature},
 		{"kid with a line end", "ed", header{"alg": "EdDSA", "kid": "ed\n"}, ReasonMalformed},
 		{"kid is an object", "ed", header{"alg": "EdDSA", "kid": header{"a": 1}}, ReasonMalformed},
-		{"kid is long", "ed", header{"alg": "EdDSA", "kid": strings.Repeat("k", 257)}, ReasonMalformed},
+		{"kid is long", "ed", header{"alg": "EdDSA", "kid": strings.Repeat("k", 1025)}, ReasonMalformed},
 		{"its own key in the header", "p256", header{"alg": "ES256", "kid": "x", "jwk": jwkOf(t, "p256", nil), "jku": "https://evil.test/keys"}, ReasonBadSignature},
 		{"crit", "ed", header{"alg": "EdDSA", "kid": "ed", "crit": []string{"exp"}}, ReasonBadAlgorithm},
 	} {

@@ -251,7 +251,7 @@ func TestTicketParams(t *testing.T) {
 		{"as it is", func(*TicketParams) {}, ""},
 		{"the longest subject", func(p *TicketParams) { p.Subject = strings.Repeat("s", 256) }, ""},
 		{"no subject", func(p *TicketParams) { p.Subject = "" }, "subject is missing"},
-		{"a long subject", func(p *TicketParams) { p.Subject = strings.Repeat("s", 257) }, "subject is longer than 256"},
+		{"a long subject", func(p *TicketParams) { p.Subject = strings.Repeat("s", 1025) }, "subject is longer than 1024"},
 		{"a NUL in the subject", func(p *TicketParams) { p.Subject = "a\x00" }, "subject has a control character"},
 		{"a name of no UTF-8", func(p *TicketParams) { p.Name = "\xff" }, "name is not valid UTF-8"},
 		{"no route", func(p *TicketParams) { p.Route = "" }, "route is missing"},
