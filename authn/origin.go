@@ -13,7 +13,7 @@ import (
 // used by many goroutines. A nil policy is that of an empty list.
 type OriginPolicy struct {
 	patterns     []originPattern
-	any          bool
+	any, file    bool
 	allowMissing bool
 }
 
@@ -26,13 +26,17 @@ type originPattern struct {
 
 const noPort = -1
 
+// filePages is the Origin that some send for a page that is no site's.
+const filePages = "file://"
+
 // NewOriginPolicy returns the policy for the patterns, by the rules of channels.security.websocket.OriginValidator:
 //
 //	https://app.example.com        this scheme and host, and the scheme's default port
 //	https://app.example.com:8443   this scheme, host and port
 //	https://.example.com           the domain and all its subdomains
 //	example.com, .example.com      any of http, https, ws and wss, any port
-//	*                              any origin, "null", and none at all
+//	file://                        pages out of files, of an old WebView for example, which have no host
+//	*                              any origin that has a host, "null", and none at all
 //
 // With patterns, a request without Origin is refused unless allowMissing, since only programs send none. Without any
 // pattern, an Origin that comes must be the one that the request itself was sent to, and none is fine. A pattern that
@@ -40,8 +44,12 @@ const noPort = -1
 func NewOriginPolicy(patterns []string, allowMissing bool) (*OriginPolicy, error) {
 	p := &OriginPolicy{allowMissing: allowMissing}
 	for _, s := range patterns {
-		if s == "*" {
+		switch s {
+		case "*":
 			p.any = true
+			continue
+		case filePages:
+			p.file = true
 			continue
 		}
 		pattern, err := parsePattern(s)
@@ -84,7 +92,7 @@ func parsePattern(s string) (originPattern, error) {
 // Check returns nil when the request may come in, and an [*Error] of kind [ErrForbidden] otherwise. An Origin is a scheme,
 // a host and perhaps a port, and nothing else (RFC 6454 section 6.2); Django also takes a path, a user and a backslash.
 func (p *OriginPolicy) Check(r *Request) error {
-	listed := p != nil && (p.any || len(p.patterns) > 0)
+	listed := p != nil && (p.any || p.file || len(p.patterns) > 0)
 	switch {
 	case !r.HasOrigin && (!listed || p.any || p.allowMissing):
 		return nil
@@ -98,6 +106,8 @@ func (p *OriginPolicy) Check(r *Request) error {
 	}
 	o, ok := parseOrigin(r.Origin)
 	switch {
+	case listed && p.file && string(r.Origin) == filePages:
+		return nil
 	case !ok: // it may hold a user's password, so it is not quoted
 		return forbid(ReasonOrigin, "the Origin is not a scheme, a host and perhaps a port")
 	case !listed && !o.same(r):

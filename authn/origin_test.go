@@ -67,6 +67,8 @@ func TestOriginPatterns(t *testing.T) {
 		{"xn--bcher-kva.example", "https://xn--bcher-kva.example", "https://bücher.example"},
 		{"one.test two.test", "https://one.test https://two.test", "https://three.test"},
 		{"*", "https://anything.test null - capacitor://x http://[::1]:5", "* anything.test https://a/ "},
+		{"file://", "file://", "FILE:// file://localhost file:///x null - https://one.test"},
+		{"* file:// one.test", "file:// https://two.test null -", "file:/// file"},
 		{"* one.test", "https://two.test -", "https://one.test/"},
 	} {
 		p := must(NewOriginPolicy(strings.Fields(c.patterns), false))

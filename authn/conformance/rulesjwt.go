@@ -146,7 +146,7 @@ func isName(v any) bool {
 func areTexts(v any) bool {
 	list, ok := v.([]any)
 	for _, e := range list {
-		if _, text := e.(string); !text {
+		if s, text := e.(string); !text || strings.ContainsRune(s, utf8.RuneError) {
 			return false
 		}
 	}
