@@ -4,10 +4,14 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+
+	"github.com/golang-jwt/jwt/v5"
 )
 
 // Facts are what the fixtures say of users and credentials, as Django saw them.
 type Facts struct {
+	users  map[string]bool   // who is active, by name
+	secret []byte            // of HS256
 	tokens map[string]holder // by key
 	jwts   map[string]string // the user's name by token; "" for nobody
 	// sessions are the users' names by the cookie's value.
@@ -32,6 +36,11 @@ func LoadFacts(file string) (*Facts, error) {
 		return nil, err
 	}
 	var f struct {
+		JWTSecret string `json:"jwt_secret"`
+		Users     []struct {
+			Username string
+			IsActive bool `json:"is_active"`
+		}
 		Tokens map[string]struct {
 			Key, User string
 			Active    bool
@@ -44,7 +53,12 @@ func LoadFacts(file string) (*Facts, error) {
 	if err := json.Unmarshal(b, &f); err != nil {
 		return nil, fmt.Errorf("%s: %w", file, err)
 	}
-	facts := &Facts{tokens: map[string]holder{}, jwts: map[string]string{}, sessions: map[string]string{}}
+	facts := &Facts{
+		users: map[string]bool{}, secret: []byte(f.JWTSecret), tokens: map[string]holder{}, jwts: map[string]string{}, sessions: map[string]string{},
+	}
+	for _, u := range f.Users {
+		facts.users[u.Username] = u.IsActive
+	}
 	for _, t := range f.Tokens {
 		facts.tokens[t.Key] = holder{t.User, t.Active}
 	}
@@ -61,8 +75,8 @@ func LoadFacts(file string) (*Facts, error) {
 			}
 		}
 	}
-	if len(facts.tokens) == 0 || len(facts.jwts) == 0 || len(facts.sessions) == 0 {
-		return nil, fmt.Errorf("%s: want tokens, jwts and sessions", file)
+	if len(facts.users) == 0 || len(facts.secret) == 0 || len(facts.tokens) == 0 || len(facts.jwts) == 0 || len(facts.sessions) == 0 {
+		return nil, fmt.Errorf("%s: want users, jwt_secret, tokens, jwts and sessions", file)
 	}
 	return facts, nil
 }
@@ -73,4 +87,19 @@ func (f *Facts) token(key string) string {
 		return h.name
 	}
 	return ""
+}
+
+// jwt returns the name of the active user whom the token is of, "" for nobody. One that the fixtures do not know is verified.
+func (f *Facts) jwt(token string) string {
+	if name, ok := f.jwts[token]; ok {
+		return name
+	}
+	claims := jwt.MapClaims{}
+	_, err := jwt.ParseWithClaims(token, claims, func(*jwt.Token) (any, error) { return f.secret, nil },
+		jwt.WithValidMethods([]string{"HS256"}), jwt.WithExpirationRequired(), jwt.WithIssuedAt())
+	name, _ := claims["username"].(string)
+	if err != nil || len(f.secret) == 0 || claims["aud"] != nil || !f.users[name] {
+		return ""
+	}
+	return name
 }

@@ -45,6 +45,7 @@ var Rules = []Rule{
 	{"cookie", "cookies stand between semicolons; one that cannot be read hides no other", false, cookieRule},
 	{"query", "one rule for queries: decoded, the last of a name, one without = is none", false, queryRule},
 	{"group-id", "the id of a group is a text, and the authorizer decides", false, groupIDRule},
+	{"other-scheme", "an Authorization of another scheme, or of none, is no credential of this place: the next place is tried", false, otherSchemeRule},
 	{"exception", "what raised an exception is a credential that is no good", false, exceptionRule},
 	{"status", "401 where the credential is missing or no good, 403 for origin and permission", false, statusRule},
 }
@@ -76,18 +77,29 @@ func (r *request) is(user string) string {
 	return "101 user=" + user
 }
 
-func inactiveRule(_ *Expecter, r *request, seen string) (string, bool) {
-	return r.rejected(), strings.HasSuffix(seen, "(inactive)")
+// inactiveRule is about whom Django took it for; by our rules it may be the credential of somebody else.
+func inactiveRule(e *Expecter, r *request, seen string) (string, bool) {
+	answer, known := e.answer(r)
+	return r.rejected(), strings.HasSuffix(seen, "(inactive)") && (!known || answer == r.rejected())
 }
 
+// whiteSpaceRule: Channels reads a header as ISO 8859-1 and strips what Python takes for white space.
 func whiteSpaceRule(e *Expecter, r *request, _ string) (string, bool) {
 	value, _ := r.get("authorization")
+	cookies, _ := r.get("cookie")
 	odd := strings.ContainsFunc(value, func(c rune) bool { return c > 0x7f && unicode.IsSpace(c) }) // in UTF-8
 	odd = odd || strings.ContainsAny(latin1(value), "\u0085\u00a0")
-	if scheme, _ := words(value); !strings.EqualFold(scheme, "Token") { // it is another scheme
-		return r.is(e.session(r)), r.route == "a" && odd
+	oddCookie := strings.ContainsAny(latin1(cookies), "\u0085\u00a0")
+	switch scheme, _ := words(value); {
+	case r.route == "a" && odd && strings.EqualFold(scheme, "Token"):
+		return r.rejected(), true
+	case r.route == "a" && odd: // it is another scheme
+		return r.is(e.session(r)), true
+	case r.route == "a" || r.route == "s":
+		answer, _ := e.answer(r)
+		return answer, oddCookie
 	}
-	return r.rejected(), r.route == "a" && odd
+	return "", false
 }
 
 // words divides at the first space or tab.
@@ -186,6 +198,12 @@ func (e *Expecter) answer(r *request) (answer string, ok bool) {
 		return r.is(e.queryUser(r)), true
 	}
 	return r.rejected(), r.route == "o"
+}
+
+func otherSchemeRule(e *Expecter, r *request, seen string) (string, bool) {
+	value, has := r.get("authorization")
+	scheme, _ := words(value)
+	return r.is(e.session(r)), r.route == "a" && has && !strings.EqualFold(scheme, "Token") && seen == "500"
 }
 
 // exceptionRule: on route a it may have been the header that raised it, or the session behind a header that decides.

@@ -3,10 +3,12 @@ package conformance
 import (
 	"bytes"
 	"encoding/base64"
+	"encoding/json"
 	"slices"
 	"strings"
 	"testing"
 
+	"github.com/golang-jwt/jwt/v5"
 	"go.uber.org/goleak"
 )
 
@@ -15,6 +17,8 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // fact is a small world: alice is active, bob is not.
 func fact() *Facts {
 	return &Facts{
+		users:  map[string]bool{"alice": true, "bob": false},
+		secret: []byte("a secret of this test"),
 		tokens: map[string]holder{"a1": {"alice", true}, "b0": {"bob", false}},
 		jwts:   map[string]string{goodToken: "alice", badToken: "", unending: "alice"},
 
@@ -25,12 +29,27 @@ func fact() *Facts {
 var (
 	goodToken = token(`{"alg":"HS256"}`, `{"username":"alice","exp":4000000000}`)
 	unending  = token(`{"alg":"HS256"}`, `{"username":"alice"}`)
+	fresh     = sign(`{"username":"alice","exp":4000000000}`)
+	freshBob  = sign(`{"username":"bob","exp":4000000000}`)
 	badToken  = token(`{"alg":"HS256"}`, `{"username":"nobody","exp":4000000000}`)
 )
 
 func token(head, claims string) string {
 	part := func(s string) string { return base64.RawURLEncoding.EncodeToString([]byte(s)) }
 	return part(head) + "." + part(claims) + "." + part("signature")
+}
+
+// sign returns a token that is signed with the secret of fact.
+func sign(claims string) string {
+	var c jwt.MapClaims
+	if err := json.Unmarshal([]byte(claims), &c); err != nil {
+		panic(err)
+	}
+	s, err := jwt.NewWithClaims(jwt.SigningMethodHS256, c).SignedString(fact().secret)
+	if err != nil {
+		panic(err)
+	}
+	return s
 }
 
 func jwtCookie(head, claims string) string { return "Cookie: JWT=" + token(head, claims) }
@@ -137,8 +156,15 @@ func TestRules(t *testing.T) {
 		"an id beyond int64":           {"/ws/app_99999999999999999999?token=a1", nil, "500", "403", "group-id"},
 		"that of nobody":               {"/ws/app_x?token=zz", nil, "403", "401", "status"},
 		"a leading zero":               {"/ws/app_01?token=a1", nil, "101 joined", "101 joined", ""},
-		"one word":                     {"/a/who/", []string{"Authorization: a1"}, "500", "101 anonymous", "exception"},
-		"one word, and a session":      {"/a/who/", []string{"Authorization: a1", "Cookie: sessionid=s1"}, "500", "101 user=dave", "exception"},
+		"one word":                     {"/a/who/", []string{"Authorization: a1"}, "500", "101 anonymous", "other-scheme"},
+		"one word, and a session":      {"/a/who/", []string{"Authorization: a1", "Cookie: sessionid=s1"}, "500", "101 user=dave", "other-scheme"},
+		"several words, and a session": {"/a/who/", []string{"Authorization: Digest a=1, b=2", "Cookie: sessionid=s1"}, "500", "101 user=dave", "other-scheme"},
+		"NBSP behind a session":        {"/s/who/", []string{"Cookie: sessionid=s1\xa0"}, "101 user=dave", "101 anonymous", "white-space"},
+		"NEL in front of its name":     {"/a/socket/", []string{"Cookie: x=1; \x85sessionid=s1"}, "101 user=dave", "401", "white-space"},
+		"an inactive one before":       {"/d/who/?token=b0&t%6Fken=a1", []string{"Origin: http://localhost"}, "101 user=bob (inactive)", "101 user=alice", "query"},
+		"NBSP of bob, and a session":   {"/a/who/", []string{"Authorization: Token\u00a0b0", "Cookie: sessionid=s1"}, "101 user=bob (inactive)", "101 user=dave", "white-space"},
+		"a JWT that is in no list":     {"/b/who/", []string{`Cookie: p={"a":1}; JWT=` + fresh}, "101 anonymous", "101 user=alice", "cookie"},
+		"such a JWT of bob":            {"/b/socket/", []string{`Cookie: p={"a":1}; JWT=` + freshBob}, "403", "401", "cookie"},
 		"a token, and a bad session":   {"/a/who/", []string{"Authorization: Token a1", "Cookie: sessionid=odd"}, "500", "101 user=alice", "exception"},
 		"NBSP, and a session":          {"/a/who/", []string{"Authorization: Token\u00a0a1", "Cookie: sessionid=s1"}, "101 user=alice", "101 user=dave", "white-space"},
 		"a scheme alone, and one":      {"/a/who/", []string{"Authorization: Token", "Cookie: sessionid=s1"}, "500", "101 anonymous", "exception"},

@@ -59,7 +59,7 @@ func (e *Expecter) jwtUser(r *request) string {
 	if r.fault() != "" {
 		return ""
 	}
-	return e.facts.jwts[r.jwt()]
+	return e.facts.jwt(r.jwt())
 }
 
 // maxJWT is the longest token that is read, in bytes.
