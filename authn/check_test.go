@@ -1,6 +1,7 @@
 package authn
 
 import (
+	"errors"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -24,6 +25,24 @@ func TestCheck(t *testing.T) {
 			if tt.says == "" && err != nil || tt.says != "" && (err == nil || !strings.Contains(err.Error(), tt.says)) {
 				t.Errorf("%s on %s: %v, want %q", name, tt.dsn, err, tt.says)
 			}
+		}
+	}
+}
+
+// A query that would let anybody in is found, whatever it looks like; one that asks for nobody may mean it.
+func TestCheckAllowsEverybody(t *testing.T) {
+	for query, everybody := range map[string]bool{
+		"SELECT :user IS NOT NULL":                                                  true,
+		"SELECT 1 + EXISTS(" + gateQuery + ")":                                      true,
+		"SELECT CASE WHEN EXISTS(" + gateQuery + ") THEN 'yes' ELSE 'no' END":       true,
+		"SELECT 1 FROM auth_user WHERE id > :user":                                  true,
+		"SELECT EXISTS(" + gateQuery + ")":                                          false,
+		"SELECT 1 FROM auth_user LIMIT 1":                                           false,
+		"SELECT count(*) FROM gate_grant WHERE user_id = :user AND :group <> :name": false,
+	} {
+		err := newSQL(t, SQLConfig{DSN: sqliteDSN, Query: query}).Check(t.Context())
+		if everybody != errors.Is(err, ErrAllowsEverybody) || !everybody && err != nil {
+			t.Errorf("%s: %v", query, err)
 		}
 	}
 }

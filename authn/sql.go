@@ -21,8 +21,8 @@ import (
 type SQLConfig struct {
 	Name string // of the authorizer, for errors; "" is "sql"
 	DSN  string // sqlite:PATH, postgres://… or mysql://…; give it a role that may only read
-	// Query is one SELECT; at least one row means yes, whatever is in it, so SELECT EXISTS(…) is refused. Its placeholders
-	// are :user (Identity.Subject), :name (Identity.Name), :group (the group to join), :category and :id (the path's
+	// Query is one SELECT. A row means yes, unless its first column is NULL, false or zero, so that SELECT EXISTS(…) and
+	// SELECT count(*) say what they seem to say. Only the first row is looked at. Its placeholders are :user (Identity.Subject), :name (Identity.Name), :group (the group to join), :category and :id (the path's
 	// parameter of that name, or its group.category and group.id, or those of the group to join) and the PathParams.
 	// LIMIT 1 spares a long answer.
 	Query string
@@ -136,14 +136,14 @@ func (a *SQL) ask(ctx context.Context, id *session.Identity, g session.Group, p 
 		}
 	}
 	start := time.Now()
-	found, err := a.query.First(ctx, args)
+	allowed, err := a.query.Holds(ctx, args)
 	a.seconds.since(start)
 	switch {
 	case errors.Is(err, database.ErrValue):
 		return &Error{Kind: ErrForbidden, Reason: ReasonBadParameter, Err: fmt.Errorf("%s: %w", a.name, err), By: a.name}
 	case err != nil:
 		return &Error{Kind: ErrUnavailable, Reason: ReasonAuthorizerUnavailable, Err: fmt.Errorf("%s: %w", a.name, err), By: a.name}
-	case !found:
+	case !allowed:
 		return a.forbid(ReasonForbidden, "no row allows group "+g.String())
 	}
 	return nil

@@ -102,7 +102,7 @@ func testSQL(t *testing.T, dsn string) {
 		byName += " AND BINARY CONVERT(username USING utf8mb4) = :name"
 	}
 	app := must(session.ParseGroup("app_1234"))
-	alice := &session.Identity{Subject: "1", Name: "alice"}
+	alice, carol := &session.Identity{Subject: "1", Name: "alice"}, &session.Identity{Subject: "3", Name: "carol"}
 	for _, c := range []struct {
 		name   string
 		config SQLConfig
@@ -117,8 +117,25 @@ func testSQL(t *testing.T, dsn string) {
 		{"UTF-8", SQLConfig{Query: byName}, nil, &session.Identity{Subject: "6", Name: "zoë"}, ""},
 		{"a NUL", SQLConfig{Query: byName}, nil, &session.Identity{Subject: "6", Name: "z\x00"}, ReasonBadParameter},
 		{"no UTF-8", SQLConfig{Query: byName}, nil, &session.Identity{Subject: "6", Name: "z\xff"}, ReasonBadParameter},
-		{"a row of NULL is a row", SQLConfig{Query: "SELECT NULL FROM gate_grant"}, nil, alice, ""},
-		{"a row of 0 is a row", SQLConfig{Query: "SELECT 0 FROM gate_grant WHERE app_id = :id", Params: map[string]string{"id": "int"}}, groupParams(app), alice, ""},
+		{"NULL", SQLConfig{Query: "SELECT NULL FROM gate_grant"}, nil, alice, ReasonForbidden},
+		{"zero", SQLConfig{Query: "SELECT 0 FROM gate_grant WHERE app_id = :id", Params: map[string]string{"id": "int"}}, groupParams(app), alice, ReasonForbidden},
+		{"zero, as a fraction", SQLConfig{Query: "SELECT 0.00"}, nil, alice, ReasonForbidden},
+		{"a fraction", SQLConfig{Query: "SELECT 0.01"}, nil, alice, ""},
+		{"a text", SQLConfig{Query: "SELECT username, id FROM auth_user WHERE username = 'alice'"}, nil, alice, ""},
+		{"an empty text", SQLConfig{Query: "SELECT ''"}, nil, alice, ""},
+		{"a date", SQLConfig{Query: "SELECT CURRENT_TIMESTAMP"}, nil, alice, ""},
+		{"what is so", SQLConfig{Query: "SELECT is_active FROM auth_user WHERE username = 'alice'"}, nil, alice, ""},
+		{"what is not so", SQLConfig{Query: "SELECT is_active FROM auth_user WHERE username = 'bob'"}, nil, alice, ReasonForbidden},
+		{"there is one", SQLConfig{Query: "SELECT EXISTS(" + gateQuery + ")", Params: ints}, groupParams(app), alice, ""},
+		{"there is none", SQLConfig{Query: "SELECT EXISTS(" + gateQuery + ")", Params: ints}, groupParams(app), carol, ReasonForbidden},
+		{"there is not none", SQLConfig{Query: "SELECT NOT NOT EXISTS(" + gateQuery + ")", Params: ints}, groupParams(app), carol, ReasonForbidden},
+		{"it is in a list", SQLConfig{Query: "SELECT :user IN (SELECT user_id FROM gate_grant WHERE app_id = :id)", Params: ints}, groupParams(app), alice, ""},
+		{"it is in no list", SQLConfig{Query: "SELECT :user IN (SELECT user_id FROM gate_grant WHERE app_id = :id)", Params: ints}, groupParams(app), carol, ReasonForbidden},
+		{"so many", SQLConfig{Query: strings.Replace(gateQuery, "1", "count(*)", 1), Params: ints}, groupParams(app), alice, ""},
+		{"so many, and others", SQLConfig{Query: strings.Replace(gateQuery, "1", "count(*), max(app_id)", 1), Params: ints}, groupParams(app), carol, ReasonForbidden},
+		{"in sum", SQLConfig{Query: strings.Replace(gateQuery, "1", "sum(app_id) - 1234", 1), Params: ints}, groupParams(app), alice, ReasonForbidden},
+		{"more than none", SQLConfig{Query: "SELECT (" + strings.Replace(gateQuery, "1", "count(*)", 1) + ") > 0", Params: ints}, groupParams(app), carol, ReasonForbidden},
+		{"by WITH", SQLConfig{Query: "WITH x AS (" + strings.Replace(gateQuery, "1", "count(*) AS n", 1) + ") SELECT n FROM x", Params: ints}, groupParams(app), carol, ReasonForbidden},
 		{"no row", SQLConfig{Query: "SELECT 1 FROM gate_grant WHERE 1 = 0"}, nil, alice, ReasonForbidden},
 		{"the group's own parts", SQLConfig{Query: gateQuery + " AND :category = 'app'", Params: ints}, nil, alice, ""},
 		{"the path's parameter comes first", SQLConfig{Query: gateQuery, Params: ints}, Params{{"group.id", "1"}, {"id", "5"}}, alice, ReasonForbidden},

@@ -221,8 +221,11 @@ func (d *doctor) databases(ctx context.Context) {
 		start := time.Now()
 		if err := c.Check(ctx); err != nil {
 			advice := "until it answers, handshakes that need it are refused with 503"
-			if errors.Is(err, authn.ErrKnowsEverybody) {
+			switch {
+			case errors.Is(err, authn.ErrKnowsEverybody):
 				advice = "mend the application's view before a route asks it: nobody would be refused"
+			case errors.Is(err, authn.ErrAllowsEverybody):
+				advice = "mend the query before a route asks it, unless anybody is to be let in"
 			}
 			d.note(what, fails, strings.TrimPrefix(err.Error(), name+": "), advice)
 			return

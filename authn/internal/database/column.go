@@ -41,9 +41,9 @@ func (d *DB) ColumnType(ctx context.Context, table, column string) (declared str
 	defer d.leave()
 	q := &Query{db: d, text: text}
 	defer q.prepared.close()
-	err = d.pool.backend.rows(ctx, q, args, func(scan func(dest ...any) error) (bool, error) {
+	err = d.pool.backend.rows(ctx, q, args, func(r row) (bool, error) {
 		found = true
-		return false, scan(&declared)
+		return false, r.Scan(&declared)
 	})
 	return strings.ToLower(declared), found && err == nil, err
 }

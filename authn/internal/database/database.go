@@ -52,9 +52,15 @@ type DB struct {
 
 // backend is what the kinds of databases do differently.
 type backend interface {
-	// rows asks q and calls each for every row, with what scans it. It blocks until ctx ends or the timeout has passed.
-	rows(ctx context.Context, q *Query, args []any, each func(scan func(dest ...any) error) (more bool, err error)) error
+	// rows asks q and calls each for every row. It blocks until ctx ends or the timeout has passed.
+	rows(ctx context.Context, q *Query, args []any, each func(row) (more bool, err error)) error
 	close() error
+}
+
+// row is a row of an answer, until the next one.
+type row interface {
+	Scan(dest ...any) error
+	First() (any, error) // the value of the first column
 }
 
 // Open checks the configuration and returns the database, which connects when it is first asked: it does not fail because
@@ -139,25 +145,36 @@ func (d *DB) Query(text string) *Query {
 // or the timeout has passed; a question that a server has begun with goes on to its end although ctx ends, since giving up
 // would cost the connection.
 func (q *Query) First(ctx context.Context, args []any, dest ...any) (found bool, err error) {
-	err = q.rows(ctx, 1, args, func(scan func(dest ...any) error) (bool, error) {
+	err = q.rows(ctx, 1, args, func(r row) (bool, error) {
 		found = true
 		if len(dest) == 0 {
 			return false, nil
 		}
-		return false, scan(dest...)
+		return false, r.Scan(dest...)
 	})
 	return found && err == nil, err
 }
 
+// Holds reports whether there is a row, and the first column of the first one is not NULL, false or zero. It blocks as First
+// does.
+func (q *Query) Holds(ctx context.Context, args []any) (holds bool, err error) {
+	err = q.rows(ctx, 1, args, func(r row) (bool, error) {
+		v, err := r.First()
+		holds = err == nil && isTrue(v)
+		return false, err
+	})
+	return holds && err == nil, err
+}
+
 // each calls f for every row of the answer about so many keys, with what scans it, until f fails. It blocks as First does.
 func (q *Query) each(ctx context.Context, keys int, args []any, f func(scan func(dest ...any) error) error) error {
-	return q.rows(ctx, keys, args, func(scan func(dest ...any) error) (bool, error) {
-		err := f(scan)
+	return q.rows(ctx, keys, args, func(r row) (bool, error) {
+		err := f(r.Scan)
 		return err == nil, err
 	})
 }
 
-func (q *Query) rows(ctx context.Context, keys int, args []any, each func(scan func(dest ...any) error) (more bool, err error)) error {
+func (q *Query) rows(ctx context.Context, keys int, args []any, each func(row) (more bool, err error)) error {
 	if err := q.db.enter(); err != nil {
 		return err
 	}

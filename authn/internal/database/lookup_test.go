@@ -24,7 +24,13 @@ type fakeServer struct {
 
 func (s *fakeServer) close() error { return nil }
 
-func (s *fakeServer) rows(_ context.Context, q *Query, args []any, each func(scan func(dest ...any) error) (bool, error)) error {
+// fakeRow is one key.
+type fakeRow string
+
+func (r fakeRow) Scan(dest ...any) error { *dest[0].(*string) = string(r); return nil }
+func (r fakeRow) First() (any, error)    { return string(r), nil }
+
+func (s *fakeServer) rows(_ context.Context, q *Query, args []any, each func(row) (bool, error)) error {
 	s.questions.Add(1)
 	time.Sleep(s.latency) // in a bubble
 	if s.hold != nil {
@@ -51,7 +57,7 @@ func (s *fakeServer) rows(_ context.Context, q *Query, args []any, each func(sca
 			n = 2
 		}
 		for range n {
-			if more, err := each(func(dest ...any) error { *dest[0].(*string) = key; return nil }); err != nil || !more {
+			if more, err := each(fakeRow(key)); err != nil || !more {
 				return err
 			}
 		}

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 )
@@ -78,7 +79,7 @@ func dsnError(dsn string, err error) error {
 // no fault of ours.
 // A server that was started again has left each connection of the pool dead, which is seen when it is used: the question is
 // asked on the next one then, unless rows of an answer were there already.
-func (d *postgresBackend) rows(ctx context.Context, q *Query, args []any, each func(scan func(dest ...any) error) (bool, error)) error {
+func (d *postgresBackend) rows(ctx context.Context, q *Query, args []any, each func(row) (bool, error)) error {
 	deadline := time.Now().Add(d.timeout)
 	wait, cancel := context.WithDeadline(ctx, deadline)
 	defer cancel()
@@ -93,7 +94,7 @@ func (d *postgresBackend) rows(ctx context.Context, q *Query, args []any, each f
 }
 
 // once asks on one connection. dead is true where that was at its end before it had an answer.
-func (d *postgresBackend) once(wait, ask context.Context, q *Query, args []any, each func(scan func(dest ...any) error) (bool, error)) (dead bool, err error) {
+func (d *postgresBackend) once(wait, ask context.Context, q *Query, args []any, each func(row) (bool, error)) (dead bool, err error) {
 	conn, err := d.pool.Acquire(wait)
 	if err != nil {
 		return false, fmt.Errorf("postgres: no connection: %w", err)
@@ -107,7 +108,7 @@ func (d *postgresBackend) once(wait, ask context.Context, q *Query, args []any, 
 	answered := false
 	for more := true; more && rows.Next(); {
 		answered = true
-		if more, err = each(rows.Scan); err != nil {
+		if more, err = each(pgxRow{rows}); err != nil {
 			return false, d.failed(err)
 		}
 	}
@@ -116,6 +117,18 @@ func (d *postgresBackend) once(wait, ask context.Context, q *Query, args []any, 
 		return !answered && conn.Conn().IsClosed(), d.failed(err)
 	}
 	return false, nil
+}
+
+// pgxRow is the row that is read now.
+type pgxRow struct{ pgx.Rows }
+
+// First implements row.
+func (r pgxRow) First() (any, error) {
+	values, err := r.Values()
+	if err != nil || len(values) == 0 { // SELECT FROM t has no column
+		return err == nil, err
+	}
+	return values[0], nil
 }
 
 // failed marks the errors of class 22, data exception.

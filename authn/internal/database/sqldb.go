@@ -68,7 +68,7 @@ func newSQLBackend(name string, db *sql.DB, c Config) *sqlBackend {
 	return &sqlBackend{name: name, db: db, timeout: c.Timeout, failed: func(err error, _ []any) error { return err }}
 }
 
-func (b *sqlBackend) rows(ctx context.Context, q *Query, args []any, each func(scan func(dest ...any) error) (bool, error)) error {
+func (b *sqlBackend) rows(ctx context.Context, q *Query, args []any, each func(row) (bool, error)) error {
 	deadline := time.Now().Add(b.timeout)
 	ask, cancel := context.WithDeadline(ctx, deadline)
 	defer cancel()
@@ -91,7 +91,7 @@ func (b *sqlBackend) rows(ctx context.Context, q *Query, args []any, each func(s
 	return nil
 }
 
-func (b *sqlBackend) ask(ctx context.Context, q *Query, args []any, each func(scan func(dest ...any) error) (bool, error)) error {
+func (b *sqlBackend) ask(ctx context.Context, q *Query, args []any, each func(row) (bool, error)) error {
 	stmt, err := q.prepared.get(ctx, b.db, q.text) //nolint:sqlclosecheck // it lives as long as the database
 	if err != nil {
 		return err
@@ -102,11 +102,30 @@ func (b *sqlBackend) ask(ctx context.Context, q *Query, args []any, each func(sc
 	}
 	defer rows.Close()
 	for rows.Next() {
-		if more, err := each(rows.Scan); err != nil || !more {
+		if more, err := each(sqlRow{rows}); err != nil || !more {
 			return err
 		}
 	}
 	return rows.Err()
+}
+
+// sqlRow is the row that is read now.
+type sqlRow struct{ *sql.Rows }
+
+// First implements row.
+func (r sqlRow) First() (any, error) {
+	columns, err := r.Columns()
+	if err != nil {
+		return nil, err
+	}
+	values, dest := make([]any, len(columns)), make([]any, len(columns))
+	for i := range dest {
+		dest[i] = &values[i]
+	}
+	if err := r.Scan(dest...); err != nil {
+		return nil, err
+	}
+	return values[0], nil
 }
 
 func (b *sqlBackend) close() error {
