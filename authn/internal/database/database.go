@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 	"sync"
 	"time"
 )
@@ -181,12 +180,4 @@ func (q *Query) rows(ctx context.Context, keys int, args []any, each func(row) (
 	defer q.db.leave()
 	q.db.observe(keys)
 	return q.db.pool.backend.rows(ctx, q, args, each)
-}
-
-// Scrub returns err, or a stand-in when its text holds the secret: servers like to quote what they choke on.
-func Scrub(err error, secret string) error {
-	if secret != "" && strings.Contains(err.Error(), secret) {
-		return fmt.Errorf("the database's error is left out, since it holds the credential (%T)", err)
-	}
-	return err
 }

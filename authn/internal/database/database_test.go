@@ -114,6 +114,13 @@ func TestScrub(t *testing.T) {
 	if got := Scrub(quoting, "other"); !errors.Is(got, quoting) {
 		t.Errorf("got %v", got)
 	}
+	db := open(t, Config{DSN: "postgres://django@127.0.0.1:1/django"})
+	_, err := db.Query("SELECT 1").First(t.Context(), nil)
+	for _, credential := range []string{"e", "refused", "django"} { // what a stranger sends must not hide what is wrong
+		if got := Scrub(err, credential); got == nil || !strings.Contains(got.Error(), "refused") {
+			t.Errorf("got %v", got)
+		}
+	}
 }
 
 func TestMySQLDSN(t *testing.T) {

@@ -53,7 +53,7 @@ func (l *Listener) Connect(ctx context.Context) (*Listening, error) {
 	}
 	var err error
 	if c.conn, err = pgconn.ConnectConfig(ctx, config); err != nil {
-		return nil, fmt.Errorf("postgres: no connection: %w", Scrub(err, config.Password))
+		return nil, fmt.Errorf("postgres: no connection: %w", err)
 	}
 	// A pooler may let us in before there is a server behind it.
 	ask, cancel := context.WithTimeout(ctx, config.ConnectTimeout)
