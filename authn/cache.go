@@ -166,6 +166,9 @@ func (v *Cache) Retain(r *Request) (kept *Request, again bool) {
 // parts implements parted as the other verifier does.
 func (v *Cache) parts() []string { return partsOf(v.inner) }
 
+// sees implements sight as the other verifier does.
+func (v *Cache) sees(r *Request) bool { return sees(v.inner, r) }
+
 // Check asks the other verifier what keeps it from answering. It blocks as Verify does. One that cannot be asked is well.
 func (v *Cache) Check(ctx context.Context) error { return check(ctx, v.inner) }
 

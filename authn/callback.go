@@ -138,6 +138,13 @@ func (v *Callback) parts() []string {
 	return append([]string{"path, route and address"}, v.asker.forward...)
 }
 
+// sees implements sight: a request without any field that goes along brings nothing to decide by.
+func (v *Callback) sees(r *Request) bool {
+	return slices.ContainsFunc(r.Header, func(f HeaderField) bool {
+		return slices.ContainsFunc(v.asker.forward, func(name string) bool { return equalFold(f.Name, name) })
+	})
+}
+
 // ErrKnowsEverybody is what [Callback.Check] says of an application that lets everybody in.
 var ErrKnowsEverybody = errors.New("the application knows who a client without any credential is: so everybody would be; it should answer 204 or 401")
 

@@ -182,11 +182,24 @@ func (c *Chain) Find(ctx context.Context, r *Request) (Found, error) {
 // and it does not block.
 func (c *Chain) Present(r *Request) bool {
 	for i := range c.sources {
-		if _, err := c.sources[i].Extractor.Extract(r); !errors.Is(err, ErrAbsent) {
+		s := &c.sources[i]
+		if _, err := s.Extractor.Extract(r); errors.Is(err, ErrAbsent) {
+			continue
+		}
+		if _, whole := s.Extractor.(*Whole); !whole || sees(s.Verifier, r) {
 			return true
 		}
 	}
 	return false
+}
+
+// sight is a [Verifier] of whole requests that says whether there is anything in r which could be a credential.
+type sight interface{ sees(r *Request) bool }
+
+// sees asks v, and reports true where it does not say.
+func sees(v Verifier, r *Request) bool {
+	s, ok := v.(sight)
+	return !ok || s.sees(r)
 }
 
 // Authenticate is Find without what only the caller of Keep needs.

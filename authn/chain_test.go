@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/fairlead-ws/fairlead/session"
 )
@@ -284,5 +285,22 @@ func TestChainPresent(t *testing.T) {
 	}
 	if !chain.Present(&Request{HasAuthorization: true, Authorization: []byte("Token")}) {
 		t.Error("a header that cannot be read is not there")
+	}
+}
+
+// To a callback a request brings something where a field comes that goes along.
+func TestChainPresentForACallback(t *testing.T) {
+	app := newCallback(t, CallbackConfig{URL: "http://app.example.com/", Forward: []string{"Authorization", "X-Token"}})
+	kept := must(NewCache(CacheConfig{Verifier: app, TTL: time.Minute}))
+	defer kept.Close()
+	for _, v := range []Verifier{app, kept, failing(nil)} {
+		chain := must(NewChain(Source{Extractor: NewWhole(), Verifier: v}))
+		_, sees := v.(sight)
+		for name, want := range map[string]bool{"Host": !sees, "Cookie": !sees, "x-token": true, "AUTHORIZATION": true} {
+			r := &Request{Header: []HeaderField{{[]byte("User-Agent"), []byte("x")}, {[]byte(name), []byte("x")}}}
+			if got := chain.Present(r); got != want {
+				t.Errorf("%T, %s: %v, want %v", v, name, got, want)
+			}
+		}
 	}
 }

@@ -1,7 +1,7 @@
 package authn
 
 // Whole takes the whole request for the credential, for verifiers that look for themselves, such as a callback. It is
-// always present.
+// always there: what [Chain.Present] says of it is up to the verifier.
 type Whole struct{}
 
 // NewWhole returns the extractor.

@@ -34,7 +34,7 @@ func TestSQLiteFileIsReplaced(t *testing.T) {
 		ask := func() (key string, err error) {
 			for range 10 * sqliteLifetime / time.Second {
 				time.Sleep(100 * time.Millisecond)
-				_, err = q.First(t.Context(), nil, &key)
+				_, _ = q.First(t.Context(), nil, &key)
 			}
 			time.Sleep(100 * time.Millisecond)
 			_, err = q.First(t.Context(), nil, &key)
