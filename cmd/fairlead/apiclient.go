@@ -162,7 +162,7 @@ func (a *apiClient) do(ctx context.Context, method, path string, body []byte, v 
 		if json.Unmarshal(b, &e) != nil || e.Error.Message == "" {
 			return fmt.Errorf("%s answers %d to %s, and is no internal port of a Fairlead that has an API", a.base, resp.StatusCode, strings.SplitN(path, "?", 2)[0])
 		}
-		return &apiError{resp.StatusCode, e.Error.Code, printable(e.Error.Message)}
+		return &apiError{resp.StatusCode, e.Error.Code, inLine(e.Error.Message)}
 	}
 	if err := json.Unmarshal(b, v); err != nil {
 		return fmt.Errorf("%s answers what is no JSON of a Fairlead", a.base)
@@ -206,7 +206,7 @@ func addMissing(all, page []absentNode) []absentNode {
 // warnMissing says whose part is missing.
 func warnMissing(c *console, missing []absentNode) {
 	for _, m := range missing {
-		fmt.Fprintf(c.stderr, "fairlead: node %s (%s) is missing in this: %s\n", printable(m.Name), printable(m.Epoch), printable(m.Why))
+		fmt.Fprintf(c.stderr, "fairlead: node %s (%s) is missing in this: %s\n", inLine(m.Name), inLine(m.Epoch), inLine(m.Why))
 	}
 }
 
@@ -223,7 +223,7 @@ func printTable(w io.Writer, rows [][]string) error {
 	t := tabwriter.NewWriter(w, 0, 4, 2, ' ', 0)
 	for _, row := range rows {
 		for i, cell := range row {
-			if row[i] = printable(cell); row[i] == "" {
+			if row[i] = inLine(cell); row[i] == "" {
 				row[i] = "-"
 			}
 		}

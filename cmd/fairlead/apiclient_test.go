@@ -127,6 +127,33 @@ func TestReadKey(t *testing.T) {
 	}
 }
 
+// What users are called is in one cell, whatever it is.
+func TestConnLsForgedRow(t *testing.T) {
+	url := answering(t, func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = w.Write([]byte(`{"sessions":[{"id":"a-1","phase":"open","subject":"7","name":"al\nFAKE\tnode-9\u202e\u001b[2K","node":"n1"}],"missing":[{"name":"n2\nx","epoch":"e","why":"\u2066away"}]}`))
+	})
+	got := fairlead(t, "", nil, "conn", "ls", "--api", url)
+	lines := strings.Split(strings.TrimSuffix(got.stdout, "\n"), "\n")
+	if len(lines) != 2 || !strings.Contains(lines[1], `7 (al\nFAKE\tnode-9\u202e\x1b[2K)  n1`) {
+		t.Errorf("got %q", got.stdout)
+	}
+	if want := "fairlead: node n2\\nx (e) is missing in this: \\u2066away\n"; got.stderr != want {
+		t.Errorf("got %q, want %q", got.stderr, want)
+	}
+}
+
+func TestInLine(t *testing.T) {
+	for in, want := range map[string]string{
+		"": "", "zoë 日本 👋": "zoë 日本 👋", `DOMAIN\al "x"`: `DOMAIN\al "x"`,
+		"a\nb\tc\r\v\f": `a\nb\tc\r\v\f`, "\x1b[2K\x7f\x00": `\x1b[2K\x7f\x00`, "\u009b1m\u0085": `\u009b1m\u0085`,
+		"\u202e\u2066\u200f": `\u202e\u2066\u200f`, "\u2028\u00a0\u200b": `\u2028\u00a0\u200b`, "\xff\ufffd": `\xff` + "\ufffd", "\U000e0041": `\U000e0041`,
+	} {
+		if got := inLine(in); got != want {
+			t.Errorf("inLine(%q) is %q, want %q", in, got, want)
+		}
+	}
+}
+
 func TestAgo(t *testing.T) {
 	now := time.Now()
 	for d, want := range map[time.Duration]string{

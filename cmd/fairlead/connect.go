@@ -186,7 +186,7 @@ func refusal(status int, response io.Reader) error {
 	}
 	for _, name := range []string{"Www-Authenticate", "Retry-After", "Location"} {
 		if v := r.Header.Get(name); v != "" {
-			text += "\n" + name + ": " + printable(v)
+			text += "\n" + name + ": " + inLine(v)
 		}
 	}
 	return errors.New(text)

@@ -161,10 +161,10 @@ func TestConnectEnds(t *testing.T) {
 	}{
 		"drain": {
 			func(c net.Conn, in *bufio.Reader) {
-				write(t, c, closeFrame(1012, "the node stops\x07"))
+				write(t, c, closeFrame(1012, "the node stops\a"))
 				wantClose(t, next(t, in), 1012)
 			},
-			exitClosed, "fairlead: closed with 1012: the node stops\\x07\n",
+			exitClosed, "fairlead: closed with 1012: the node stops\\a\n",
 		},
 		"normal": {
 			func(c net.Conn, in *bufio.Reader) {

@@ -65,7 +65,7 @@ func (cmd connLogCmd) Run(ctx context.Context, c *console) error {
 		if err := json.Unmarshal(raw, &r); err != nil {
 			return fmt.Errorf("an event is not understood: %w", err)
 		}
-		_, err := fmt.Fprintf(c.stdout, "%s  %d  %s\n", r.Time.Format("2006-01-02T15:04:05.000Z07:00"), r.Seq, printable(describeEvent(r.Event)))
+		_, err := fmt.Fprintf(c.stdout, "%s  %d  %s\n", r.Time.Format("2006-01-02T15:04:05.000Z07:00"), r.Seq, inLine(describeEvent(r.Event)))
 		if err != nil {
 			return err
 		}
@@ -216,7 +216,7 @@ func (cmd connKickCmd) tell(c *console, sum kicked) error {
 	if len(sum.Missing) > 0 {
 		var names []string
 		for _, m := range sum.Missing {
-			names = append(names, printable(m.Name+": "+m.Why))
+			names = append(names, inLine(m.Name+": "+m.Why))
 		}
 		err = fmt.Errorf("not done everywhere: %s", strings.Join(names, "; "))
 	}

@@ -68,7 +68,7 @@ type doctor struct {
 }
 
 func (d *doctor) note(check string, v verdict, found, advice string) {
-	d.diagnosis.Findings = append(d.diagnosis.Findings, finding{check, v, printable(found), advice})
+	d.diagnosis.Findings = append(d.diagnosis.Findings, finding{check, v, inLine(found), advice})
 }
 
 // Run looks at everything and prints what it found.

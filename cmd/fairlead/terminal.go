@@ -9,9 +9,11 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
+	"unicode/utf8"
 
 	"github.com/gobwas/ws"
 )
@@ -203,7 +205,7 @@ func (t *terminal) ended(body []byte) error {
 	err := t.send(ws.OpClose, body)
 	text := fmt.Sprintf("closed with %d", code)
 	if reason != "" {
-		text += ": " + printable(reason)
+		text += ": " + inLine(reason)
 	}
 	switch {
 	case ours || code == ws.StatusNormalClosure || code == ws.StatusGoingAway || code == ws.StatusNoStatusRcvd:
@@ -215,7 +217,25 @@ func (t *terminal) ended(body []byte) error {
 	return &exitError{exitClosed, errors.New(text)}
 }
 
-// printable shows control characters as \x1b and the like, so that nobody's message can steer the terminal.
+// inLine shows what strconv.Quote would not print as it is as \n, \u202e and the like, so that nobody's name can begin a line,
+// fill a column or turn around what stands beside it. Quotation marks and backslashes stay.
+func inLine(s string) string {
+	var b strings.Builder
+	for len(s) > 0 {
+		r, n := utf8.DecodeRuneInString(s)
+		if strconv.IsPrint(r) && (r != utf8.RuneError || n > 1) {
+			b.WriteString(s[:n])
+		} else {
+			quoted := strconv.Quote(s[:n])
+			b.WriteString(quoted[1 : len(quoted)-1])
+		}
+		s = s[n:]
+	}
+	return b.String()
+}
+
+// printable shows control characters as \x1b and the like, so that nobody's message can steer the terminal. It leaves a text
+// its lines; see inLine for a value that has a place in one.
 func printable(s string) string {
 	control := func(r rune) bool { return r < ' ' && r != '\t' && r != '\n' || r >= 0x7f && r < 0xa0 }
 	if strings.IndexFunc(s, control) < 0 {

@@ -185,7 +185,7 @@ func showToken(w io.Writer, token string) {
 			fmt.Fprintf(w, "%s is no JSON\n", name)
 			continue
 		}
-		fmt.Fprintf(w, "%s %s\n", name, printable(text.String()))
+		fmt.Fprintf(w, "%s %s\n", name, inLine(text.String()))
 	}
 }
 
