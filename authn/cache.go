@@ -126,16 +126,15 @@ func (v *Cache) ask(ctx context.Context, key memo.Key, age time.Duration, c Cred
 
 // verdict says how long the answer of a verifier can be kept.
 func verdict(id *session.Identity, err error) memo.Answer[*session.Identity] {
-	switch {
-	case err == nil && id != nil:
+	if err == nil && id != nil {
 		return memo.Answer[*session.Identity]{Kind: memo.Good, Value: id, Subject: id.Subject, Until: id.Expires, Size: sizeOf(id)}
-	case err == nil || errors.Is(err, ErrUnavailable):
-		return memo.Answer[*session.Identity]{Kind: memo.Fleeting, Err: err}
-	case errors.Is(err, ErrRejected):
+	}
+	switch kind := KindOf(err); {
+	case errors.Is(kind, ErrRejected):
 		return memo.Answer[*session.Identity]{Kind: memo.Bad, Err: err, Size: len(err.Error())}
-	case errors.Is(err, ErrAbsent), errors.Is(err, ErrForbidden):
+	case errors.Is(kind, ErrAbsent), errors.Is(kind, ErrForbidden):
 		return memo.Answer[*session.Identity]{Kind: memo.Gone, Err: err}
-	default: // a fault
+	default: // nobody could say, or a fault
 		return memo.Answer[*session.Identity]{Kind: memo.Fleeting, Err: err}
 	}
 }
