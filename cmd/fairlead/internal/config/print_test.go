@@ -121,8 +121,8 @@ func TestSummary(t *testing.T) {
 			[]string{"NATS at nats://(set)@h:1, cluster fairlead", "verifier   jwt-1 (jwt)", "route      /ws/{group}; lets in query token by jwt-1;"},
 		},
 		"all": {
-			"[[authorizer]]\nname = \"g\"\nkind = \"grants\"\n" + route("category = \"app\"\njoin = [\"a\", \"b\"]\nauthorize = \"g\""),
-			[]string{"authorizer g (grants)", "/a of category app; lets in anonymous; asks g; joins a, b; a message is for \"broadcast\""},
+			"[[authorizer]]\nname = \"g\"\nkind = \"signed\"\nsecret = \"hidden\"\n" + route("category = \"app\"\njoin = [\"a\", \"b\"]\nauthorize = \"g\""),
+			[]string{"authorizer g (signed)", "/a of category app; lets in anonymous; asks g; joins a, b; a message is for \"broadcast\""},
 		},
 		"of, recheck, reject": {
 			"[[authorizer]]\nname = \"g\"\nkind = \"grants\"\n[[authorizer]]\nname = \"e\"\nkind = \"any\"\nof = [\"g\"]\n" +

@@ -192,6 +192,8 @@ func (l *Loaded) checkRoute(i int) {
 	}
 	if len(r.Credentials) == 0 && r.Anonymous == "refuse" {
 		l.add(key, `nobody could connect: it has no credential and refuses anonymous clients; want a credential list, or anonymous = "allow"`)
+	} else {
+		l.checkGrants(key, r)
 	}
 	if n := len(r.Join); n > l.Limits.GroupsPerConnection {
 		l.add(key+".join", "has %d groups; want at most limits.groups_per_connection, which is %d", n, l.Limits.GroupsPerConnection)

@@ -3,6 +3,7 @@ package config
 import (
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -115,6 +116,12 @@ func (l *Loaded) checkURL(key, text string) {
 	u, err := url.Parse(text)
 	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
 		l.add(key, "is missing or no URL; want one such as \"https://app.example.com/fairlead/\"")
+		return
+	}
+	if port := u.Port(); port != "" {
+		if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
+			l.add(key, "has a port that cannot be; want 1 to 65535")
+		}
 	}
 }
 
@@ -126,4 +133,33 @@ func (l *Loaded) checkTimeout(key string, d time.Duration) {
 	case d > most && most >= leastTimeout && l.origins[key].Layer != LayerDefault:
 		l.add(key, "is %v, and no handshake waits so long; want at most limits.handshake_timeout, which is %v", d, most)
 	}
+}
+
+// checkGrants looks for a route whose authorizer asks for what none of its credentials can bring.
+func (l *Loaded) checkGrants(key string, r *Route) {
+	if len(r.Join) == 0 || !l.goesByGrants(r.Authorize) || slices.ContainsFunc(r.Credentials, l.brings) {
+		return
+	}
+	l.add(key+".authorize", "nobody could connect: %q goes by the groups that a credential lists, and the route has none that lists any; "+
+		"want one with a verifier of kind \"jwt\", \"issuers\", \"callback\" or \"ticket\", or another authorizer", r.Authorize)
+}
+
+// goesByGrants reports whether the authorizer asks nobody, and believes the credential alone.
+func (l *Loaded) goesByGrants(authorizer string) bool {
+	grants := func(name string) bool {
+		i := l.AuthorizerIndex(name)
+		return i >= 0 && l.Authorizers[i].Kind == KindGrants
+	}
+	i := l.AuthorizerIndex(authorizer)
+	if i < 0 || l.Authorizers[i].Kind != KindAny {
+		return grants(authorizer)
+	}
+	of := l.Authorizers[i].Of
+	return len(of) > 0 && !slices.ContainsFunc(of, func(name string) bool { return !grants(name) })
+}
+
+// brings reports whether a credential can list groups, or its verifier is unknown: that is a mistake of its own.
+func (l *Loaded) brings(c Credential) bool {
+	i := l.VerifierIndex(c.Verifier)
+	return i < 0 || l.Verifiers[i].Kind != KindDRFToken && l.Verifiers[i].Kind != KindDjangoSession
 }
