@@ -21,7 +21,8 @@ type CallbackConfig struct {
 	Name string // for metrics, errors and Identity.Source; "" is "callback"
 	// URL is what is asked with GET: http or https, without a user. Required.
 	URL string
-	// Timeout is for one question, retries included. 0 is DefaultCallbackTimeout.
+	// Timeout is for one question, retries included. 0 is DefaultCallbackTimeout. More than the gateway gives a handshake
+	// would never pass: an application that hangs would look like clients in a hurry, and would not be left alone.
 	Timeout time.Duration
 	// Forward are the names of header fields of the handshake that go along, as they are.
 	Forward []string
