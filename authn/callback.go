@@ -89,7 +89,7 @@ func (v *Callback) Verify(ctx context.Context, c Credential) (*session.Identity,
 func (v *Callback) verify(ctx context.Context, c Credential) (*session.Identity, error) {
 	a := v.asker
 	h, err := a.header(c.Request)
-	came := slices.ContainsFunc(a.forward, func(name string) bool { return h[name] != nil })
+	came := v.sees(c.Request)
 	if err == nil && c.From != "request" {
 		came = true
 		err = setCredential(h, c.Value)
@@ -141,7 +141,7 @@ func (v *Callback) parts() []string {
 
 // sees implements sight: a request without any field that goes along brings nothing to decide by.
 func (v *Callback) sees(r *Request) bool {
-	return slices.ContainsFunc(r.Header, func(f HeaderField) bool {
+	return r != nil && slices.ContainsFunc(r.Header, func(f HeaderField) bool {
 		return slices.ContainsFunc(v.asker.forward, func(name string) bool { return equalFold(f.Name, name) })
 	})
 }

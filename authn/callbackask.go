@@ -125,7 +125,7 @@ var (
 	errAbandoned = errors.New("the client left before it answered")
 	errHurried   = errors.New("the handshake had no time left for its answer")
 	errTimeout   = errors.New("it did not answer in time")
-	errNoHTTP    = errors.New("it broke off, or what it answers is no HTTP")
+	errNoHTTP    = errors.New("it broke off, or what it answers is no TLS or no HTTP")
 	errTooLong   = fmt.Errorf("the answer is over %d bytes", maxCallbackBody)
 
 	errHeaderTooLong = fmt.Errorf("the header of its answer is over %d bytes", maxCallbackHeader)

@@ -183,7 +183,7 @@ func (c *Chain) Find(ctx context.Context, r *Request) (Found, error) {
 func (c *Chain) Present(r *Request) bool {
 	for i := range c.sources {
 		s := &c.sources[i]
-		if _, err := s.Extractor.Extract(r); errors.Is(err, ErrAbsent) {
+		if _, err := s.Extractor.Extract(r); errors.Is(KindOf(err), ErrAbsent) {
 			continue
 		}
 		if _, whole := s.Extractor.(*Whole); !whole || sees(s.Verifier, r) {
@@ -217,7 +217,7 @@ func decided(err error, rejected Reason, by string) error {
 		}
 		return &Error{Kind: e.Kind, Reason: e.Reason, Err: e.Err, By: by} // e may be shared: a cache keeps it
 	}
-	if errors.Is(err, ErrRejected) {
+	if errors.Is(KindOf(err), ErrRejected) {
 		return &Error{Kind: ErrRejected, Reason: rejected, Err: err, By: by}
 	}
 	return &Error{Kind: ErrUnavailable, Reason: ReasonVerifierUnavailable, Err: err, By: by}

@@ -9,7 +9,7 @@ import (
 )
 
 // ErrAllowsEverybody is what [SQL.Check] says of a query that allows a user and a group which are likely to be nobody's.
-var ErrAllowsEverybody = errors.New(`the query allows user "0" and group "0", which are nobody's, so it may allow everybody; want one that has a row for members only`)
+var ErrAllowsEverybody = errors.New(`the query allows user "0" and group "0", which are likely to be nobody's, so it may allow everybody`)
 
 // Check asks the query with values that are likely to be nobody's, and returns what keeps the database from answering, such
 // as a column that is missing, or [ErrAllowsEverybody]. It blocks as Authorize does.

@@ -292,3 +292,13 @@ func BenchmarkDRFTokenMySQL(b *testing.B) {
 	dsn, _ := mysqlFixture(b, "CHARACTER SET utf8mb4")
 	benchmarkVerify(b, newDRFToken(b, DRFTokenConfig{DSN: dsn}), aliceKey, true)
 }
+
+// TestMySQLTruth: what MySQL has for yes and no, in the tables of an application.
+func TestMySQLTruth(t *testing.T) {
+	dsn, db := mysqlDatabase(t, "CHARACTER SET utf8mb4")
+	must(db.Exec("CREATE TABLE m (id integer, bit1 bit(1), bit8 bit(8), tiny bool, price decimal(6,2), flags json);" +
+		`INSERT INTO m VALUES (0, b'0', 0, false, 0.00, '{"v":false,"n":null}'), (1, b'1', 48, true, 0.01, '{"v":true,"n":1}')`))
+	for _, column := range []string{"bit1", "bit8", "tiny", "price", "bit1 = 1", "JSON_EXTRACT(flags, '$.v')", "JSON_EXTRACT(flags, '$.n')", "sum(price)"} {
+		wantTruth(t, dsn, "SELECT "+column+" FROM m WHERE id = :id")
+	}
+}

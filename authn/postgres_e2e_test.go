@@ -71,6 +71,16 @@ func TestDRFTokenPostgres(t *testing.T) {
 	testDRFToken(t, postgresFixture(t), loadFixtures(t, "fixtures_pg.json"))
 }
 
+// TestPostgresTruth: what PostgreSQL has for yes and no. A column that is not the first is not looked at, whatever is in it.
+func TestPostgresTruth(t *testing.T) {
+	dsn := postgresFixture(t)
+	execute(t, dsn, `CREATE TABLE public.m (id integer, "on" bool, bits bit(8), price numeric(6,2), flags jsonb, odd jsonb);
+		INSERT INTO public.m VALUES (0, false, b'00000000', 0.00, '{"v":false,"n":null}', '{"n":1e400}'), (1, true, b'00110000', 0.01, '{"v":true,"n":1}', '{"n":1e400}')`)
+	for _, column := range []string{`"on"`, "price", "flags -> 'v'", "flags -> 'n'", "sum(price)", "avg(price)", `"on", odd`, "bits = b'00110000'"} {
+		wantTruth(t, dsn, "SELECT "+column+" FROM public.m WHERE id = :id"+map[bool]string{true: " GROUP BY id"}[strings.Contains(column, "(price")])
+	}
+}
+
 func TestSQLPostgres(t *testing.T) { testSQL(t, postgresFixture(t)) }
 
 // TestPostgresPoolers runs the same with the ways of asking that a pooler needs.

@@ -1,6 +1,7 @@
 package authn
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -13,6 +14,7 @@ import (
 	"time"
 
 	"github.com/fairlead-ws/fairlead/authn/django"
+	"github.com/fairlead-ws/fairlead/authn/internal/database"
 )
 
 // sessionFiles is a folder with a file for each session. The folder of a volume that is not mounted looks like one without
@@ -24,6 +26,7 @@ type sessionFiles struct {
 	zone        *time.Location
 	deviceOf    func(fs.FileInfo) uint64
 	slots       chan struct{} // taken by those who are at the folder
+	timeout     time.Duration // of one look-up
 
 	// Atomic.
 	device atomic.Uint64 // on which the folder was at the start, or when a session was in it after doubt
@@ -33,7 +36,7 @@ type sessionFiles struct {
 func newSessionFiles(c DjangoSessionConfig) (*sessionFiles, error) {
 	f := &sessionFiles{
 		dir: c.Dir, prefix: orDefault(c.Cookie, "sessionid"), age: c.CookieAge, zone: c.Location,
-		deviceOf: deviceOf, slots: make(chan struct{}, maxFileLookups),
+		deviceOf: deviceOf, slots: make(chan struct{}, maxFileLookups), timeout: cmp.Or(c.Timeout, database.DefaultTimeout),
 	}
 	if !isToken(f.prefix) {
 		return nil, fmt.Errorf("%.80q cannot be a cookie's name", f.prefix)
@@ -53,12 +56,15 @@ const (
 
 var errNoAnswer = errors.New("the folder of sessions does not answer in time")
 
-// within does work at the folder, until ctx ends; work goes on then, and nobody may look at what it finds.
+// within does work at the folder, until ctx ends or the timeout has passed; work goes on then, and nobody may look at what it
+// finds.
 func (f *sessionFiles) within(ctx context.Context, work func()) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, f.timeout, errNoAnswer)
+	defer cancel()
 	select {
 	case f.slots <- struct{}{}:
 	case <-ctx.Done():
-		return fmt.Errorf("%w: %w", errNoAnswer, context.Cause(ctx))
+		return context.Cause(ctx)
 	}
 	done := make(chan struct{})
 	go func() {
@@ -72,7 +78,7 @@ func (f *sessionFiles) within(ctx context.Context, work func()) error {
 	case <-done:
 		return nil
 	case <-ctx.Done():
-		return fmt.Errorf("%w: %w", errNoAnswer, context.Cause(ctx))
+		return context.Cause(ctx)
 	}
 }
 

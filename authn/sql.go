@@ -21,10 +21,11 @@ import (
 type SQLConfig struct {
 	Name string // of the authorizer, for errors; "" is "sql"
 	DSN  string // sqlite:PATH, postgres://… or mysql://…; give it a role that may only read
-	// Query is one SELECT. A row means yes, unless its first column is NULL, false or zero, so that SELECT EXISTS(…) and
-	// SELECT count(*) say what they seem to say. Only the first row is looked at. Its placeholders are :user (Identity.Subject), :name (Identity.Name), :group (the group to join), :category and :id (the path's
-	// parameter of that name, or its group.category and group.id, or those of the group to join) and the PathParams.
-	// LIMIT 1 spares a long answer.
+	// Query is one SELECT. A row means yes, unless its first column is NULL, false or zero (also of JSON), so that SELECT
+	// EXISTS(…) and SELECT count(*) say what they seem to say. Only the first row is looked at: LIMIT 1 spares a long answer.
+	// Its placeholders are :user (Identity.Subject), :name (Identity.Name), :group (the group to join), :category and :id
+	// (the path's parameter of that name, or its group.category and group.id, or those of the group to join) and the
+	// PathParams.
 	Query string
 	// Params says how the texts are bound: "text" (also where nothing is said), "int" or "uuid". With MySQL all of them must
 	// be named, since it takes the text 1x for the number 1: "int" for columns of numbers. Mind that most of its collations

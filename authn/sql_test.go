@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -262,5 +263,27 @@ func BenchmarkSQLSQLite(b *testing.B) {
 		if err := authorize(ctx, a, id, g, p); err != nil {
 			b.Fatal(err)
 		}
+	}
+}
+
+// wantTruth fails unless a query allows for the id 1 and not for the id 0.
+func wantTruth(t *testing.T, dsn, query string) {
+	t.Helper()
+	a := newSQL(t, SQLConfig{DSN: dsn, Query: query, Params: map[string]string{"id": "int"}})
+	for id, allowed := range map[string]bool{"0": false, "1": true} {
+		err := authorize(t.Context(), a, &session.Identity{Subject: "1"}, must(session.ParseGroup("m_"+id)), Params{{"id", id}})
+		if allowed && err != nil || !allowed && !errors.Is(err, ErrForbidden) {
+			t.Errorf("%s, where it is %v: %v", query, allowed, err)
+		}
+	}
+}
+
+// TestSQLiteTruth: what SQLite has for yes and no, which is what was written.
+func TestSQLiteTruth(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "m.sqlite3")
+	writeDatabase(t, path, `CREATE TABLE m (id integer, "on" bool, price decimal, flags text);
+		INSERT INTO m VALUES (0, false, 0.0, '{"v":false,"n":null}'), (1, true, 0.01, '{"v":true,"n":1}')`)
+	for _, column := range []string{`"on"`, "price", "flags -> '$.v'", "flags ->> '$.v'", "flags -> '$.n'", "sum(price)", "total(price)"} {
+		wantTruth(t, "sqlite:"+path, "SELECT "+column+" FROM m WHERE id = :id")
 	}
 }

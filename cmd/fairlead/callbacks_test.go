@@ -283,3 +283,21 @@ func TestDoctorKnowsEverybody(t *testing.T) {
 		t.Errorf("got %q", got)
 	}
 }
+
+// A query that may let anybody in is a warning: it may list who is not to join.
+func TestDoctorAllowsEverybody(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "db.sqlite3")
+	if err := os.WriteFile(path, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	d := newDoctor(t, "[[authorizer]]\nname = \"member\"\nkind = \"sql\"\ndsn = \"sqlite:"+path+"\"\nquery = \"SELECT 1 WHERE :user <> :group\"\n"+anyone, nil)
+	d.databases(t.Context())
+	if got := d.found("authorizer member"); !strings.HasPrefix(got, "ok: ") {
+		t.Errorf("user 0 is not unlike group 0: %q", got)
+	}
+	d = newDoctor(t, "[[authorizer]]\nname = \"member\"\nkind = \"sql\"\ndsn = \"sqlite:"+path+"\"\nquery = \"SELECT :user IS NOT NULL\"\n"+anyone, nil)
+	d.databases(t.Context())
+	if got := d.found("authorizer member"); !strings.HasPrefix(got, "warn: the query allows user \"0\"") {
+		t.Errorf("got %q", got)
+	}
+}

@@ -68,7 +68,7 @@ type doctor struct {
 }
 
 func (d *doctor) note(check string, v verdict, found, advice string) {
-	d.diagnosis.Findings = append(d.diagnosis.Findings, finding{check, v, inLine(found), advice})
+	d.diagnosis.Findings = append(d.diagnosis.Findings, finding{check, v, inLine(strings.ReplaceAll(found, "\n", "; ")), advice})
 }
 
 // Run looks at everything and prints what it found.
@@ -220,14 +220,14 @@ func (d *doctor) databases(ctx context.Context) {
 		defer cancel()
 		start := time.Now()
 		if err := c.Check(ctx); err != nil {
-			advice := "until it answers, handshakes that need it are refused with 503"
+			verdict, advice := fails, "until it answers, handshakes that need it are refused with 503"
 			switch {
 			case errors.Is(err, authn.ErrKnowsEverybody):
 				advice = "mend the application's view before a route asks it: nobody would be refused"
 			case errors.Is(err, authn.ErrAllowsEverybody):
-				advice = "mend the query before a route asks it, unless anybody is to be let in"
+				verdict, advice = warns, "mend the query, unless it is a list of those who may not join"
 			}
-			d.note(what, fails, strings.TrimPrefix(err.Error(), name+": "), advice)
+			d.note(what, verdict, strings.TrimPrefix(err.Error(), name+": "), advice)
 			return
 		}
 		d.note(what, fine, "what it asks answers in "+time.Since(start).Round(100*time.Microsecond).String(), "")

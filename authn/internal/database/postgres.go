@@ -124,11 +124,14 @@ type pgxRow struct{ pgx.Rows }
 
 // First implements row.
 func (r pgxRow) First() (any, error) {
-	values, err := r.Values()
-	if err != nil || len(values) == 0 { // SELECT FROM t has no column
-		return err == nil, err
+	dest := make([]any, len(r.FieldDescriptions())) // pgx leaves out what is nil
+	if len(dest) == 0 {                             // SELECT FROM t has no column
+		return true, nil
 	}
-	return values[0], nil
+	var first any
+	dest[0] = &first
+	err := r.Scan(dest...)
+	return first, err
 }
 
 // failed marks the errors of class 22, data exception.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 )
@@ -114,18 +115,23 @@ type sqlRow struct{ *sql.Rows }
 
 // First implements row.
 func (r sqlRow) First() (any, error) {
-	columns, err := r.Columns()
+	columns, err := r.ColumnTypes()
 	if err != nil {
 		return nil, err
 	}
-	values, dest := make([]any, len(columns)), make([]any, len(columns))
+	var first any
+	dest := make([]any, len(columns))
 	for i := range dest {
-		dest[i] = &values[i]
+		dest[i] = new(sql.RawBytes)
 	}
+	dest[0] = &first
 	if err := r.Scan(dest...); err != nil {
 		return nil, err
 	}
-	return values[0], nil
+	if bits, ok := first.([]byte); ok && columns[0].DatabaseTypeName() == "BIT" { // of MySQL, which sends the number's bytes
+		return slices.ContainsFunc(bits, func(b byte) bool { return b != 0 }), nil
+	}
+	return first, nil
 }
 
 func (b *sqlBackend) close() error {

@@ -7,7 +7,7 @@ import (
 )
 
 // isTrue reports whether a value that a driver returned is not NULL, false or zero. Some send numbers as texts, so a text of
-// zero is one, too.
+// zero is one, too; and JSON is a text in SQLite and MySQL, so its false and null are.
 func isTrue(v any) bool {
 	switch v := v.(type) {
 	case nil:
@@ -15,9 +15,9 @@ func isTrue(v any) bool {
 	case bool:
 		return v
 	case string:
-		return !isZero(v)
+		return !isNo(v)
 	case []byte:
-		return v != nil && !isZero(string(v))
+		return v != nil && !isNo(string(v))
 	case driver.Valuer: // such as the numeric of pgx
 		plain, err := v.Value()
 		return err == nil && isTrue(plain)
@@ -30,7 +30,7 @@ func isTrue(v any) bool {
 	return true
 }
 
-func isZero(s string) bool {
+func isNo(s string) bool {
 	f, err := strconv.ParseFloat(s, 64)
-	return err == nil && f == 0
+	return err == nil && f == 0 || s == "false" || s == "null"
 }

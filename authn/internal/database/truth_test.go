@@ -27,7 +27,10 @@ func TestIsTrue(t *testing.T) {
 		{"-0e9", false},
 		{"0x", true},
 		{"", true},
-		{"false", true},
+		{"false", false}, // as JSON has them
+		{"null", false},
+		{"False", true},
+		{[]byte("false"), false},
 		{[]byte(nil), false},
 		{[]byte("0.0"), false},
 		{[]byte("a"), true},
