@@ -3,7 +3,6 @@ package authn
 import (
 	"bytes"
 	"encoding/json"
-	"errors"
 	"math"
 	"slices"
 	"strconv"
@@ -266,15 +265,8 @@ func (c *claims) list(name string) ([]string, error) {
 		return nil, nil
 	}
 	var list []string
-	err := json.Unmarshal(raw, &list)
-	if err == nil && slices.Contains(list, "") { // which encoding/json makes of null, too
-		var entries []*string
-		if err = json.Unmarshal(raw, &entries); slices.Contains(entries, nil) {
-			err = errNull
-		}
-	}
-	switch {
-	case err != nil:
+	switch err := json.Unmarshal(raw, &list); {
+	case err != nil, slices.Contains(list, "") && hasNull(raw):
 		return nil, &claimError{name, "is not a list of strings"}
 	case slices.ContainsFunc(list, func(s string) bool { return strings.ContainsRune(s, utf8.RuneError) }): // of half a surrogate pair, or as it came
 		return nil, &claimError{name, "has an entry that is not valid Unicode"}
@@ -284,7 +276,12 @@ func (c *claims) list(name string) ([]string, error) {
 	return list, nil
 }
 
-var errNull = errors.New("null is no string")
+// hasNull reports whether null is in a list of strings: encoding/json makes an empty one of it.
+func hasNull(raw []byte) bool {
+	var list []*string
+	err := json.Unmarshal(raw, &list)
+	return err != nil || slices.Contains(list, nil)
+}
 
 // grants reads a claim that lists names of groups. An entry that is longer than any of them means nothing: it is one of a
 // list that is for others as well, such as that of a directory, and is left out.

@@ -156,7 +156,7 @@ func TestMySQLIsReadOnly(t *testing.T) {
 		"DELETE FROM authtoken_token", "INSERT INTO gate_grant (app_id, user_id) VALUES (9, 9)", "UPDATE auth_user SET is_active = 1",
 		"DROP TABLE gate_grant", "SELECT 1 FROM auth_user; DELETE FROM auth_user",
 	} {
-		if found, err := ours.Query(statement).First(t.Context(), nil); err == nil {
+		if found, err := ours.Query(statement).Holds(t.Context(), nil); err == nil {
 			t.Errorf("%s went through, %v", statement, found)
 		}
 	}

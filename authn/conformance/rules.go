@@ -90,16 +90,8 @@ func whiteSpaceRule(e *Expecter, r *request, _ string) (string, bool) {
 	odd := strings.ContainsFunc(value, func(c rune) bool { return c > 0x7f && unicode.IsSpace(c) }) // in UTF-8
 	odd = odd || strings.ContainsAny(latin1(value), "\u0085\u00a0")
 	oddCookie := strings.ContainsAny(latin1(cookies), "\u0085\u00a0")
-	switch scheme, _ := words(value); {
-	case r.route == "a" && odd && strings.EqualFold(scheme, "Token"):
-		return r.rejected(), true
-	case r.route == "a" && odd: // it is another scheme
-		return r.is(e.session(r)), true
-	case r.route == "a" || r.route == "s":
-		answer, _ := e.answer(r)
-		return answer, oddCookie
-	}
-	return "", false
+	answer, _ := e.answer(r)
+	return answer, r.route == "a" && (odd || oddCookie) || r.route == "s" && oddCookie
 }
 
 // words divides at the first space or tab.

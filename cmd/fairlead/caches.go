@@ -206,8 +206,6 @@ func triggersOf(c *config.Config, dsn string) authn.Triggers {
 			if v.Engine == "db" || v.Engine == "cached_db" {
 				t.Sessions = append(t.Sessions, v.SessionTable)
 			}
-		default:
-			continue
 		}
 		t.Users = append(t.Users, users)
 	}

@@ -140,15 +140,12 @@ func (d *DB) Query(text string) *Query {
 	return q
 }
 
-// First scans the first row into dest, which may be empty; found is false where there is no row. It blocks until ctx ends
+// First scans the first row into dest; found is false where there is no row. It blocks until ctx ends
 // or the timeout has passed; a question that a server has begun with goes on to its end although ctx ends, since giving up
 // would cost the connection.
 func (q *Query) First(ctx context.Context, args []any, dest ...any) (found bool, err error) {
 	err = q.rows(ctx, 1, args, func(r row) (bool, error) {
 		found = true
-		if len(dest) == 0 {
-			return false, nil
-		}
 		return false, r.Scan(dest...)
 	})
 	return found && err == nil, err

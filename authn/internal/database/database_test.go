@@ -33,7 +33,7 @@ func TestSQLiteIsReadOnly(t *testing.T) {
 		t.Fatal(err)
 	}
 	db := open(t, Config{DSN: "sqlite:" + path})
-	if found, err := db.Query("DELETE FROM t RETURNING k").First(t.Context(), nil); err == nil {
+	if found, err := db.Query("DELETE FROM t RETURNING k").Holds(t.Context(), nil); err == nil {
 		t.Errorf("a DELETE went through, with a row: %v", found)
 	}
 	file := db.pool.backend.(*sqlBackend).db
@@ -44,7 +44,7 @@ func TestSQLiteIsReadOnly(t *testing.T) {
 	if _, err := file.Exec("PRAGMA query_only = 0; DELETE FROM t"); err == nil {
 		t.Error("the file was opened for writing")
 	}
-	if found, err := db.Query("SELECT k FROM t").First(t.Context(), nil); err != nil || !found {
+	if found, err := db.Query("SELECT k FROM t").Holds(t.Context(), nil); err != nil || !found {
 		t.Errorf("what was there: %v, %v", found, err)
 	}
 }
@@ -93,7 +93,7 @@ func TestPasswordNotEscaped(t *testing.T) {
 			dsn := scheme + "://" + rest
 			db, err := Open(t.Context(), Config{DSN: dsn})
 			if err == nil {
-				_, err = db.Query("SELECT 1").First(t.Context(), nil)
+				_, err = db.Query("SELECT 1").Holds(t.Context(), nil)
 				t.Errorf("%s is taken, and then: %v", dsn, errors.Join(err, db.Close()))
 			} else if !strings.Contains(err.Error(), "%40") || strings.Contains(err.Error(), "SECRET") {
 				t.Errorf("%s: %v", dsn, err)
@@ -115,7 +115,7 @@ func TestScrub(t *testing.T) {
 		t.Errorf("got %v", got)
 	}
 	db := open(t, Config{DSN: "postgres://django@127.0.0.1:1/django"})
-	_, err := db.Query("SELECT 1").First(t.Context(), nil)
+	_, err := db.Query("SELECT 1").Holds(t.Context(), nil)
 	for _, credential := range []string{"e", "refused", "django"} { // what a stranger sends must not hide what is wrong
 		if got := Scrub(err, credential); got == nil || !strings.Contains(got.Error(), "refused") {
 			t.Errorf("got %v", got)

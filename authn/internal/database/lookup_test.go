@@ -348,7 +348,7 @@ func TestClose(t *testing.T) {
 		if err := db.Close(); err != nil {
 			t.Error(err)
 		}
-		if _, err := db.Query("one").First(t.Context(), []any{"x"}); !errors.Is(err, ErrClosed) {
+		if _, err := db.Query("one").Holds(t.Context(), []any{"x"}); !errors.Is(err, ErrClosed) {
 			t.Errorf("a query after the close: %v", err)
 		}
 	})

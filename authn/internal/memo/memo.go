@@ -172,9 +172,7 @@ func (m *Memo[V]) Get(ctx context.Context, key Key, age time.Duration, ask func(
 	f := q.join
 	if f == nil || f.drops != m.drops || age >= 0 && now.Sub(f.asked) > age {
 		how = Asked
-		f = m.begin(ctx, key, now, ask)
-		q.flights++
-		q.join = f
+		f = m.begin(ctx, key, q, now, ask)
 	}
 	m.mu.Unlock()
 	select {
@@ -188,12 +186,14 @@ func (m *Memo[V]) Get(ctx context.Context, key Key, age time.Duration, ask func(
 	return f.answer.Value, how, f.answer.Err
 }
 
-// begin starts a flight. mu is held.
-func (m *Memo[V]) begin(ctx context.Context, key Key, now time.Time, ask func(context.Context) Answer[V]) *flight[V] {
+// begin starts a flight of q, which those who come later may join. mu is held.
+func (m *Memo[V]) begin(ctx context.Context, key Key, q *question[V], now time.Time, ask func(context.Context) Answer[V]) *flight[V] {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), m.config.Timeout)
 	m.begun++
 	f := &flight[V]{key: key, number: m.begun, asked: now, drops: m.drops, subject: m.subject, cancel: cancel, done: make(chan struct{})}
 	m.all[f] = struct{}{}
+	q.flights++
+	q.join = f
 	m.running.Go(func() {
 		defer m.land(f)
 		f.ask(ctx, ask)
